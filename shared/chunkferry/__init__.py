@@ -1,0 +1,1 @@
+"""chunkferry: large files in pieces, through Redis streams and Celery workers, into a store."""

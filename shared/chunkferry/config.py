@@ -1,0 +1,99 @@
+"""``Settings``: everything that can be set, read once from ``CHUNKFERRY_…`` variables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chunkferry import parts
+
+#: What must fit into a window beside a whole part: the largest transaction of an append.
+APPEND_BATCH = 2 * parts.MAX_ENTRY
+
+PartSize = Annotated[int, AfterValidator(parts.check_part_size)]
+
+
+class Settings(BaseSettings):
+    """All settings. Every field ``name`` is the environment variable ``CHUNKFERRY_NAME``."""
+
+    model_config = SettingsConfigDict(env_prefix="CHUNKFERRY_", frozen=True, extra="forbid")
+
+    redis_url: str = Field("redis://localhost:6379/0", description="Redis that holds the uploads")
+    broker_url_override: str = Field(
+        "",
+        validation_alias="CHUNKFERRY_BROKER_URL",
+        description="Celery's broker; the Redis of the uploads if empty",
+    )
+    services: dict[str, str] = Field(
+        default_factory=lambda: {"default": "file://./data/objects"},
+        description="stores as JSON: name -> URL",
+    )
+    data: Path = Field(Path("data"), description="folder of `chunkferry up`")
+
+    chunk_size_limit: PartSize = Field(
+        8 * parts.MIB, description="preferred part size in bytes: 5 MiB or more, in 256 KiB steps"
+    )
+    incomplete_upload_expiry: timedelta = Field(
+        timedelta(days=1), description="silence after which an incomplete upload is given up"
+    )
+    failed_upload_expiry: timedelta = Field(
+        timedelta(days=7), description="how long a failed upload waits for `requeue`"
+    )
+    result_ttl: timedelta = Field(
+        timedelta(hours=1), description="how long an ended upload can still be asked about"
+    )
+    window: PositiveInt = Field(
+        64 * parts.MIB, description="bytes of one upload that may wait in Redis"
+    )
+    memory_share: float = Field(
+        0.8, gt=0, le=1, description="share of Redis' maxmemory above which appends wait"
+    )
+    append_wait_seconds: float = Field(
+        30.0, ge=0, description="how long an append waits for room before it gives up"
+    )
+    shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
+
+    lease_seconds: PositiveFloat = Field(
+        30.0, description="how long a worker without progress keeps an upload"
+    )
+    slice_seconds: PositiveFloat = Field(10.0, description="longest turn of one upload")
+    slice_bytes: PositiveInt = Field(64 * parts.MIB, description="largest turn of one upload")
+    rewake_seconds: PositiveFloat = Field(
+        15.0, description="when a wake-up that nobody answered is sent again"
+    )
+    sweep_seconds: PositiveFloat = Field(3.0, description="beat of the sweep")
+    max_attempts: PositiveInt = Field(25, description="failed tries before an upload is failed")
+    max_deaths: PositiveInt = Field(
+        6, description="workers that may die on one part before the upload is failed"
+    )
+    backoff_seconds: PositiveFloat = Field(1.0, description="pause after the first failed try")
+    backoff_max_seconds: PositiveFloat = Field(300.0, description="longest pause between tries")
+
+    @property
+    def broker_url(self) -> str:
+        """Celery's broker."""
+        return self.broker_url_override or self.redis_url
+
+    @cached_property
+    def grave_delay(self) -> timedelta:
+        """How long after an upload's end its store is searched for late effects.
+
+        Late requests of a dead holder land within its lease; the record must still exist.
+        """
+        return min(timedelta(seconds=self.lease_seconds * 2), self.result_ttl / 2)
+
+    @model_validator(mode="after")
+    def _window_holds_a_part(self) -> Settings:
+        least = self.chunk_size_limit + APPEND_BATCH
+        if self.window < least:
+            msg = (
+                f"window must hold a part and an append, {least} bytes or more, not {self.window}:"
+                " with less, an upload would wait for ever"
+            )
+            raise ValueError(msg)
+        return self

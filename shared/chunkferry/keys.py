@@ -1,0 +1,89 @@
+"""All Redis keys. Pure naming; nothing here talks to Redis.
+
+Keys carry their shard as hash tag, so every move of an upload touches one cluster slot. An
+upload's id begins with its shard, so its keys follow from its id alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from typing import Final
+
+from chunkferry.errors import UploadNotFound
+
+#: The one key outside the shards: how the data is laid out. Permanent.
+LAYOUT: Final = "cf:layout"
+
+_UPLOAD_ID: Final = re.compile(r"[0-9]{1,5}-[0-9a-f]{32}")
+
+
+def shard_of_path(service: str, filepath: str, shards: int) -> int:
+    """The shard of all uploads to ``filepath`` of ``service``."""
+    return int(path_digest(service, filepath)[:8], 16) % shards
+
+
+def path_digest(service: str, filepath: str) -> str:
+    """Identifies a path of a service inside key names: 32 hexadecimal digits."""
+    return hashlib.sha256(f"{service}\0{filepath}".encode()).hexdigest()[:32]
+
+
+def new_upload_id(shard: int) -> str:
+    """A fresh, unguessable upload id: the shard and 128 random bits."""
+    return f"{shard}-{secrets.token_hex(16)}"
+
+
+def shard_of(upload_id: str) -> int:
+    """The shard an upload lives in.
+
+    Raises:
+        UploadNotFound: this was never an upload id.
+    """
+    if not _UPLOAD_ID.fullmatch(upload_id):
+        raise UploadNotFound(upload_id)
+    return int(upload_id.partition("-")[0])
+
+
+def _of_upload(kind: str, upload_id: str) -> str:
+    return f"{{cf:{shard_of(upload_id)}}}:{kind}:{upload_id}"
+
+
+def intake(upload_id: str) -> str:
+    """HASH: what the producer sees and moves (state, length, received bytes, deadline)."""
+    return _of_upload("intake", upload_id)
+
+
+def work(upload_id: str) -> str:
+    """HASH: what the workers move (stored bytes, lease, session, attempts)."""
+    return _of_upload("work", upload_id)
+
+
+def parts(upload_id: str) -> str:
+    """STREAM: the received, not yet stored bytes; an entry's id is its end offset."""
+    return _of_upload("parts", upload_id)
+
+
+def receipts(upload_id: str) -> str:
+    """HASH: part number -> what the store answered."""
+    return _of_upload("receipts", upload_id)
+
+
+def events(upload_id: str) -> str:
+    """STREAM: the news of an upload, capped."""
+    return _of_upload("events", upload_id)
+
+
+def path(shard: int, service: str, filepath: str) -> str:
+    """STRING: the id of the newest upload to a path."""
+    return f"{{cf:{shard}}}:path:{path_digest(service, filepath)}"
+
+
+def due(shard: int) -> str:
+    """ZSET: every upload that has not ended, exactly once -> next moment to look at it (ms)."""
+    return f"{{cf:{shard}}}:due"
+
+
+def graves(shard: int) -> str:
+    """ZSET: ended uploads -> when to look once more for late effects at the store (ms)."""
+    return f"{{cf:{shard}}}:graves"

@@ -1,0 +1,388 @@
+"""All ports: what stores, wake-ups and front doors have to offer. No logic.
+
+A store needs only ``ChunkStore`` and ``ChunkFileService``; every further ability is a Protocol
+of its own whose docstring says what is switched off without it. The caller guarantees a
+``ChunkFileService`` that it holds the upload's lease, that parts come in order and that part *n*
+always holds the same bytes (``chunkferry.parts``). Services translate foreign errors into
+``StoreUnavailable`` (try again), ``StoreRefused`` (do not) and ``SessionLost``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from chunkferry.notifier import Notifier
+    from chunkferry.upload import ChunkUpload
+
+#: Called by a service each time bytes have moved: it keeps the lease while there is progress.
+#: May raise ``LeaseLost``, which the service lets through.
+Heartbeat = Callable[[], None]
+
+
+# --- one upload, part by part -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of an upload, ready to be stored."""
+
+    #: From 1.
+    number: int
+    #: Where its first byte stands in the file.
+    offset: int
+    #: Its bytes; valid only during the call that is given them.
+    data: memoryview
+    #: CRC32C of ``data``.
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPart:
+    """One part that the store has confirmed."""
+
+    number: int
+    #: Bytes.
+    size: int
+    crc32c: int
+    #: What ``upload_part`` returned for it.
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """The finished object, as the store itself describes it."""
+
+    #: Bytes.
+    size: int
+    #: The store's version tag; empty where it has none.
+    etag: str = ""
+
+
+class Upload(Protocol):
+    """What every upload can tell."""
+
+    @property
+    def filepath(self) -> str:
+        """Where the object goes."""
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes in the store."""
+
+
+@runtime_checkable
+class ChunkFileService(Protocol):
+    """The sequential calls that make one object out of parts. One instance serves one upload."""
+
+    def is_initialized(self) -> bool:
+        """True once ``initialize_chunk`` or ``Portable.restore`` has run."""
+
+    def initialize_chunk(self, upload: ChunkUpload) -> None:
+        """Open a session at the store. The object must end up carrying ``upload.upload_id``."""
+
+    def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
+        """Store ``part`` durably; return a receipt (up to 512 characters) for ``complete``.
+
+        Repeating it with the same part is harmless.
+        """
+
+    def complete_upload(
+        self, parts: Sequence[StoredPart], crc32c: int, heartbeat: Heartbeat
+    ) -> StoredObject:
+        """Make the object visible under its path, verify it, and describe it.
+
+        ``parts`` are all parts in order, ``crc32c`` the checksum of the whole. Until this
+        returns, nothing is visible under the path. Repeating it is harmless.
+
+        Raises:
+            SessionLost: the session is gone; the caller then asks ``find_object``.
+            IntegrityError: the object is not what was uploaded.
+        """
+
+    def find_object(self) -> StoredObject | None:
+        """The object at the path, if it is whole and carries this upload's id; else None."""
+
+    def cleanup(self) -> None:
+        """Remove everything unfinished of this upload from the store. Idempotent.
+
+        Also finds what a worker left that died before it could record its session.
+        """
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A ``ChunkFileService`` whose state survives its process, so that any worker can go on.
+
+    Without it an upload starts anew whenever a worker hands it over, which is refused: the
+    drain requires it of every service.
+    """
+
+    def save(self) -> str:
+        """The state as text, up to 4 KiB. May hold secrets; is never logged."""
+
+    def restore(self, upload: ChunkUpload, state: str) -> None:
+        """Take up ``upload`` with what ``save`` returned; empty before ``initialize_chunk``."""
+
+
+@runtime_checkable
+class Reconciling(Protocol):
+    """A service that can tell whether a part is at the store already.
+
+    Without it, a part whose worker died between storing and committing is sent again.
+    """
+
+    def find_part(self, part: Part) -> str | None:
+        """The receipt of ``part`` if the store holds exactly these bytes; else None."""
+
+
+@runtime_checkable
+class SinglePut(Protocol):
+    """A service that can store a whole small object in one fenced request.
+
+    Without it a small object takes the same calls as a large one.
+    """
+
+    def put_whole(self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat) -> StoredObject:
+        """Store ``part`` as the whole object, visible at once.
+
+        Must be fenced: a late repeat by a worker that lost its lease never overwrites another
+        object. ``upload`` has no session.
+        """
+
+    def can_put_whole(self, length: int) -> bool:
+        """True if an object of ``length`` bytes may be stored this way."""
+
+
+class ChunkFileServiceFactory(Protocol):
+    """Makes a ``ChunkFileService`` for each upload."""
+
+    def __call__(self) -> ChunkFileService:
+        """A fresh service, not initialized."""
+
+
+@runtime_checkable
+class ChunkStore(Protocol):
+    """A configured store: the least a third party has to write."""
+
+    def chunk_file_service(self) -> ChunkFileService:
+        """A fresh service for one upload."""
+
+
+@runtime_checkable
+class Reaping(Protocol):
+    """A store that can remove what late requests of dead workers left behind.
+
+    Without it such leftovers wait for the store's own lifecycle rules.
+    """
+
+    def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
+        """Remove unfinished sessions of an ended upload; return how many.
+
+        The store first lists the sessions of exactly this path, then asks ``may_remove``
+        (False once another upload to the path is alive), and only then removes what it listed:
+        so a session of a newer upload is never among them.
+        """
+
+
+# --- the producers' side ----------------------------------------------------------------------
+
+
+class Waker(Protocol):
+    """Sends wake-ups to the workers. Lossy by contract: a lost one costs seconds, never data."""
+
+    def wake(self, upload_id: str) -> None:
+        """Ask for a drain of the upload. Never raises, never blocks for long."""
+
+
+class ChunkService(Protocol):
+    """Uploading in chunks, resumable."""
+
+    def put_with_status(self, filepath: str, filesize: int | None, reader: BinaryIO) -> Notifier:
+        """Start an upload and send what ``reader`` holds."""
+
+    def resume_put_with_status(self, filepath: str, reader: BinaryIO) -> Notifier:
+        """Send more data."""
+
+    def get_incomplete_upload(self, filepath: str) -> ChunkUpload | None:
+        """The upload to ``filepath`` that has not ended, or None."""
+
+    @property
+    def chunk_size(self) -> int:
+        """Preferred part size in bytes."""
+
+
+class ChunkManagementService(Protocol):
+    """Something that runs the uploader by itself."""
+
+    def run_uploader(self) -> None:
+        """Run until ``shutdown``."""
+
+    def shutdown(self) -> None:
+        """End ``run_uploader``."""
+
+
+# --- whole objects ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadInfo:
+    """What a store knows about an object without reading it."""
+
+    exists: bool
+    #: With timezone; None if the object does not exist.
+    last_modified: datetime | None = None
+    #: Bytes.
+    content_length: int = 0
+    content_type: str = ""
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Object:
+    """One object of a listing."""
+
+    filepath: str
+    content_type: str = ""
+    #: Bytes.
+    size: int = 0
+
+
+#: A lazy listing.
+ObjectIterator = Iterator[Object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadParams:
+    """How ``ParallelService.download`` goes about it."""
+
+    #: Ranges fetched at the same time; None for the service's own choice.
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedUrlConfig:
+    """What a signed URL answers with."""
+
+    #: True to have browsers save the object instead of showing it.
+    download: bool = False
+    #: The name it is saved under.
+    filename: str = ""
+    content_type: str = ""
+
+
+@runtime_checkable
+class Service(Protocol):
+    """Whole objects by path."""
+
+    def exists(self, filepath: str) -> bool:
+        """True if the object exists. An error is raised, never taken for an answer."""
+
+    def get(self, filepath: str) -> IO[bytes]:
+        """The object as a readable stream; the caller closes it. FileNotFoundError if absent."""
+
+    def put(self, filepath: str, reader: BinaryIO) -> None:
+        """Store all that ``reader`` holds, atomically."""
+
+    def delete(self, filepath: str) -> None:
+        """Remove the object; nothing happens if there is none."""
+
+
+@runtime_checkable
+class HeadService(Protocol):
+    """Facts about an object."""
+
+    def head(self, filepath: str) -> HeadInfo:
+        """What is known; ``exists`` is False for nothing."""
+
+
+@runtime_checkable
+class ListService(Protocol):
+    """Listings."""
+
+    def objects(self, prefix: str = "") -> ObjectIterator:
+        """All objects whose path starts with ``prefix``, fetched page by page."""
+
+
+@runtime_checkable
+class MD5Service(Protocol):
+    """MD5 digests."""
+
+    def md5(self, filepath: str) -> bytes | None:
+        """The digest, 16 bytes; None where the service does not know it."""
+
+
+@runtime_checkable
+class ParallelService(Protocol):
+    """Transfers of whole objects over several connections."""
+
+    def download(
+        self, filepath: str, writer: BinaryIO, params: DownloadParams | None = None
+    ) -> None:
+        """Write the object into ``writer``."""
+
+    def upload(self, filepath: str, filesize: int, reader: BinaryIO) -> None:
+        """Store ``filesize`` bytes of ``reader``."""
+
+
+@runtime_checkable
+class RangeService(Protocol):
+    """Reads of a part of an object."""
+
+    def download_range(self, filepath: str, writer: BinaryIO, start: int, finish: int) -> None:
+        """Write bytes [start, finish) into ``writer``."""
+
+
+@runtime_checkable
+class StreamService(Protocol):
+    """Sequential reads into a writer."""
+
+    def stream(self, filepath: str, writer: BinaryIO) -> None:
+        """Write the whole object into ``writer``."""
+
+
+@runtime_checkable
+class SignedUrlService(Protocol):
+    """URLs that let anybody read one object for a while."""
+
+    def signed_url(
+        self, filepath: str, lifetime: timedelta, config: SignedUrlConfig | None = None
+    ) -> str:
+        """The URL, valid for ``lifetime``."""
+
+
+@runtime_checkable
+class SignedUrlUploadService(Protocol):
+    """URLs that let anybody write one object for a while."""
+
+    def put_signed_url(
+        self, filepath: str, lifetime: timedelta, config: SignedUrlConfig | None = None
+    ) -> str:
+        """The URL, valid for ``lifetime``."""
+
+
+@runtime_checkable
+class ServiceWithConcurrency(Protocol):
+    """A service with a choice of connections."""
+
+    def set_concurrency(self, concurrency: int) -> None:
+        """Use that many at the same time."""
+
+
+@runtime_checkable
+class ServiceWithMimeType(Protocol):
+    """A service that can change an object's MIME type."""
+
+    def set_mime_type(self, filepath: str, mime_type: str) -> None:
+        """Change it."""
+
+
+@runtime_checkable
+class ServiceWithTimeout(Protocol):
+    """A service with a deadline."""
+
+    def set_timeout(self, timeout: timedelta) -> None:
+        """Give up calls that take longer."""

@@ -1,0 +1,133 @@
+"""``ChunkUpload``: a frozen picture of one upload, as Redis knew it at one moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from chunkferry.parts import Grid
+from chunkferry.state import TERMINAL, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkUpload:
+    """One upload. Its moves are ``ChunkManager.append``, ``set_length``, ``cancel``, ….
+
+    All sizes and offsets are in bytes.
+    """
+
+    upload_id: str
+    #: Where the object goes, relative to the root or prefix of its service.
+    filepath: str
+    #: Name of the configured store.
+    service: str
+    state: State
+    #: Bytes of the whole file; None while nobody has said.
+    length: int | None
+    #: Bytes accepted from the producer: the offset of the next append.
+    received: int = 0
+    #: Bytes in the store.
+    stored: int = 0
+    #: Which bytes make which part.
+    grid: Grid
+    #: The object's MIME type; empty for the store's default.
+    content_type: str = ""
+    #: The caller's own notes; stored with the object where the store can.
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime
+    #: When the upload is given up if its producer stays silent.
+    expiry: datetime
+    #: Why it failed, as a sentence; empty if it did not.
+    error: str = ""
+    #: ``code`` of that error.
+    error_code: str = ""
+    #: The worker that holds the lease; empty if none does.
+    holder: str = ""
+    #: Counts the leases so far: of two holders, the one with the higher epoch is the later.
+    epoch: int = 0
+    #: Failed tries since the last stored part.
+    attempts: int = 0
+    #: CRC32C of the stored bytes.
+    crc32c: int = 0
+    #: What the store's ``ChunkFileService`` saved to go on with; secret, hence never shown.
+    session: str = field(default="", repr=False)
+
+    @property
+    def uploaded(self) -> int:
+        """Bytes in the store."""
+        return self.stored
+
+    @property
+    def is_complete(self) -> bool:
+        """True once the object is whole and verified in the store."""
+        return self.state is State.COMPLETE
+
+    @property
+    def is_processing(self) -> bool:
+        """True while a worker holds the upload."""
+        return bool(self.holder)
+
+    @property
+    def has_ended(self) -> bool:
+        """True once nothing can happen to the upload any more."""
+        return self.state in TERMINAL
+
+    @property
+    def chunks(self) -> int | None:
+        """Number of parts of the whole file; None while its length is not known."""
+        return None if self.length is None else self._parts_in(self.length)
+
+    @property
+    def num_received_parts(self) -> int:
+        """Number of parts of which all bytes are received."""
+        if self.length is not None and self.received == self.length:
+            return self._parts_in(self.length)
+        whole = 0
+        for _, end in self.grid.ranges(self.received):
+            whole += self.grid.boundary(end - 1) == end
+        return whole
+
+    def _parts_in(self, length: int) -> int:
+        return sum(1 for _ in self.grid.ranges(length))
+
+
+def from_hashes(
+    upload_id: str, intake: Mapping[str, str], work: Mapping[str, str], now_ms: int
+) -> ChunkUpload:
+    """The upload that the two hashes of ``keys`` describe.
+
+    Args:
+        upload_id: the upload.
+        intake: its ``keys.intake`` hash.
+        work: its ``keys.work`` hash.
+        now_ms: the server's clock, by which a lease is or is not over.
+    """
+    length = int(intake["length"])
+    holds = bool(work.get("owner")) and int(work.get("lease_until", "0")) > now_ms
+    return ChunkUpload(
+        upload_id=upload_id,
+        filepath=intake["filepath"],
+        service=intake["service"],
+        state=State(intake["state"]),
+        length=None if length < 0 else length,
+        received=int(intake["received"]),
+        stored=int(work.get("stored", "0")),
+        grid=Grid.load(intake["grid"]),
+        content_type=intake["content_type"],
+        metadata=json.loads(intake["metadata"]),
+        created_at=_time(intake["created_at"]),
+        expiry=_time(intake["expires_at"]),
+        error=intake.get("error", ""),
+        error_code=intake.get("error_code", ""),
+        holder=work.get("worker", "") if holds else "",
+        epoch=int(work.get("epoch", "0")),
+        attempts=int(work.get("attempts", "0")),
+        crc32c=int(work.get("crc32c", "0")),
+        session=work.get("session", ""),
+    )
+
+
+def _time(milliseconds: str) -> datetime:
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
