@@ -62,8 +62,11 @@ def test_the_password_is_needed_and_nowhere_to_be_seen(tmp_path: Path, program: 
     """Neither the command line nor the environment nor the folder shows the password."""
     with EmbeddedRedis(tmp_path / "redis", server=program) as server:
         once = Retry(NoBackoff(), 0)
-        with redis.Redis(port=server.port, retry=once) as stranger:
-            pytest.raises(redis.AuthenticationError, stranger.ping)
+        with (
+            redis.Redis(port=server.port, retry=once) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.ping()
         process = Path(f"/proc/{server.pid}")
         visible = [process / "cmdline", process / "environ", *(tmp_path / "redis").glob("*.*")]
         secret = server.password.encode()
