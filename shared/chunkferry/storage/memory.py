@@ -1,0 +1,252 @@
+"""Objects in this process: ``memory://name``, one store per name. For tests.
+
+It behaves like an object store: sessions have ids of their own, several may be open for one path,
+and nothing is visible before its session is completed. Look at ``sessions`` and ``objects``.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, BinaryIO, Final
+
+import google_crc32c
+
+from chunkferry.errors import ConfigError, InitError, IntegrityError, SessionLost
+from chunkferry.filepath import check_filepath
+from chunkferry.services import HeadInfo, Heartbeat, Part, StoredObject, StoredPart
+from chunkferry.storage import manifest
+from chunkferry.storage import url as urls
+from chunkferry.upload import ChunkUpload
+
+
+class MemoryOptions(urls.Options):
+    """Options of a ``memory://`` URL: none so far."""
+
+
+@dataclass(slots=True, kw_only=True)
+class MemorySession:
+    """One open session."""
+
+    upload: ChunkUpload
+    #: The parts stored so far, by number.
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryObject:
+    """One finished object."""
+
+    data: bytes
+    etag: str
+    last_modified: datetime
+    #: The upload it came from; empty if it was ``put``.
+    upload_id: str = ""
+    content_type: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+_stores: Final[dict[str, MemoryStore]] = {}
+
+
+def from_url(url: str) -> MemoryStore:
+    """The store of that name, the same one for every caller in the process.
+
+    Raises:
+        ConfigError: the name is empty, or there are options.
+    """
+    parsed = urls.parse(url)
+    urls.validate(parsed, MemoryOptions)
+    if not parsed.location:
+        msg = "a memory URL is memory://name"
+        raise ConfigError(msg)
+    # setdefault is atomic: of two callers at once both get the same store.
+    return _stores.setdefault(parsed.location, MemoryStore())
+
+
+class MemoryStore:
+    """A store in this process. Thread-safe; not shared with forked children."""
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        #: Open sessions by id.
+        self.sessions: Final[dict[str, MemorySession]] = {}
+        #: Finished objects by path.
+        self.objects: Final[dict[str, MemoryObject]] = {}
+
+    def chunk_file_service(self) -> MemoryFileService:
+        """A fresh service for one upload."""
+        return MemoryFileService(self)
+
+    def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
+        """Remove the sessions that were open for the path before ``may_remove`` was asked."""
+        listed = self.sessions_of(upload.filepath)
+        if not listed or not may_remove():
+            return 0
+        return sum(self.abort(session) for session in listed)
+
+    def exists(self, filepath: str) -> bool:
+        """True if the object exists."""
+        return check_filepath(filepath) in self.objects
+
+    def head(self, filepath: str) -> HeadInfo:
+        """What is known of the object."""
+        found = self.objects.get(check_filepath(filepath))
+        if found is None:
+            return HeadInfo(exists=False)
+        return HeadInfo(
+            exists=True,
+            last_modified=found.last_modified,
+            content_length=len(found.data),
+            content_type=found.content_type,
+            etag=found.etag,
+        )
+
+    def get(self, filepath: str) -> IO[bytes]:
+        """The object as a stream."""
+        found = self.objects.get(check_filepath(filepath))
+        if found is None:
+            raise FileNotFoundError(filepath)
+        return io.BytesIO(found.data)
+
+    def put(self, filepath: str, reader: BinaryIO) -> None:
+        """Store all that ``reader`` holds."""
+        data = reader.read()
+        self.objects[check_filepath(filepath)] = _object(data)
+
+    def delete(self, filepath: str) -> None:
+        """Remove the object."""
+        self.objects.pop(check_filepath(filepath), None)
+
+    def open(self, upload: ChunkUpload) -> str:
+        """Open a session for ``upload``; return its id."""
+        check_filepath(upload.filepath)
+        session_id = secrets.token_hex(8)
+        self.sessions[session_id] = MemorySession(upload=upload)
+        return session_id
+
+    def session(self, session_id: str) -> MemorySession:
+        """The open session of that id.
+
+        Raises:
+            SessionLost: it was completed or removed.
+        """
+        found = self.sessions.get(session_id)
+        if found is None:
+            msg = f"no session {session_id!r}"
+            raise SessionLost(msg)
+        return found
+
+    def sessions_of(self, filepath: str) -> list[str]:
+        """Ids of the sessions open for exactly this path."""
+        with self._lock:
+            return [id_ for id_, s in self.sessions.items() if s.upload.filepath == filepath]
+
+    def abort(self, session_id: str) -> bool:
+        """Remove a session; False if there was none."""
+        with self._lock:
+            return self.sessions.pop(session_id, None) is not None
+
+    def publish(self, session_id: str, parts: Sequence[StoredPart], crc32c: int) -> None:
+        """Make an object of the session's parts, and end the session.
+
+        Raises:
+            SessionLost: there is no such session.
+            IntegrityError: the parts are not the ones listed.
+        """
+        with self._lock:
+            session = self.session(session_id)
+            data = b"".join(session.parts.get(part.number, b"") for part in parts)
+            if len(data) != manifest.total_size(parts) or google_crc32c.value(data) != crc32c:
+                msg = f"the parts of {session.upload.filepath!r} are not the ones stored"
+                raise IntegrityError(msg)
+            self.objects[session.upload.filepath] = _object(data, session.upload)
+            del self.sessions[session_id]
+
+
+class MemoryFileService:
+    """One upload into a ``MemoryStore``. Its state is the id of its session."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store: Final = store
+        self._bound: ChunkUpload | None = None
+        self._session = ""
+
+    def is_initialized(self) -> bool:
+        """True once the session is known."""
+        return bool(self._session)
+
+    def save(self) -> str:
+        """The session's id; empty before ``initialize_chunk``."""
+        return self._session
+
+    def restore(self, upload: ChunkUpload, state: str) -> None:
+        """Take up ``upload``."""
+        self._bound = upload
+        self._session = state
+
+    def initialize_chunk(self, upload: ChunkUpload) -> None:
+        """Open a session."""
+        self._bound = upload
+        self._session = self._store.open(upload)
+
+    def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
+        """Keep a copy of the part; the receipt is its checksum."""
+        heartbeat()
+        self._store.session(self._session).parts[part.number] = bytes(part.data)
+        return f"{part.crc32c:08x}"
+
+    def find_part(self, part: Part) -> str | None:
+        """The receipt, if the session holds these bytes."""
+        session = self._store.sessions.get(self._session)
+        if session is None or session.parts.get(part.number) != bytes(part.data):
+            return None
+        return f"{part.crc32c:08x}"
+
+    def complete_upload(
+        self, parts: Sequence[StoredPart], crc32c: int, heartbeat: Heartbeat
+    ) -> StoredObject:
+        """Publish the object."""
+        heartbeat()
+        with suppress(SessionLost):
+            self._store.publish(self._session, parts, crc32c)
+        found = self.find_object()
+        if found is None:
+            msg = f"the session of {self._upload.filepath!r} is gone, and the object is not ours"
+            raise SessionLost(msg)
+        return found
+
+    def find_object(self) -> StoredObject | None:
+        """The object, if this upload made it."""
+        found = self._store.objects.get(self._upload.filepath)
+        if found is None or found.upload_id != self._upload.upload_id:
+            return None
+        return StoredObject(size=len(found.data), etag=found.etag)
+
+    def cleanup(self) -> None:
+        """Remove every session that is open for the path."""
+        for session_id in self._store.sessions_of(self._upload.filepath):
+            self._store.abort(session_id)
+
+    @property
+    def _upload(self) -> ChunkUpload:
+        if self._bound is None:
+            msg = "initialize_chunk or restore has to come first"
+            raise InitError(msg)
+        return self._bound
+
+
+def _object(data: bytes, upload: ChunkUpload | None = None) -> MemoryObject:
+    return MemoryObject(
+        data=data,
+        etag=secrets.token_hex(8),
+        last_modified=datetime.now(UTC),
+        upload_id=upload.upload_id if upload else "",
+        content_type=upload.content_type if upload else "",
+        metadata=upload.metadata if upload else {},
+    )
