@@ -15,7 +15,22 @@ from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from chunkferry.moves import (
+        Accepted,
+        Acquisition,
+        Created,
+        Deferral,
+        Draft,
+        Ending,
+        Recording,
+        Release,
+        Rousing,
+        Standing,
+    )
     from chunkferry.notifier import Notifier
+    from chunkferry.parts import Grid
+    from chunkferry.state import State
+    from chunkferry.stream import Event
     from chunkferry.upload import ChunkUpload
 
 #: Called by a service each time bytes have moved: it keeps the lease while there is progress.
@@ -223,6 +238,196 @@ class ChunkManagementService(Protocol):
 
     def shutdown(self) -> None:
         """End ``run_uploader``."""
+
+
+# --- the ledger -------------------------------------------------------------------------------
+
+
+class Intake(Protocol):
+    """The producers' moves."""
+
+    def create(self, draft: Draft) -> Created:
+        """Begin an upload.
+
+        Raises:
+            UploadInProgress: another one to the same path has not ended.
+            Backpressure: Redis is full.
+        """
+
+    def append(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> Accepted:
+        """Accept ``pieces``, which follow one another from offset ``start``, all or none.
+
+        Args:
+            upload_id: the upload.
+            start: offset of the first byte.
+            pieces: as ``parts.entries`` cuts them, ``config.APPEND_BATCH`` bytes at most. Bytes
+                that were received before are compared as far as possible, and acknowledged.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it takes no more data.
+            OffsetMismatch: ``start`` is not where the received bytes end.
+            LengthMismatch: this is more than was announced.
+            ContentConflict: other bytes were received here before.
+            Backpressure: the window or Redis is full.
+            RedisUnavailable: nobody answers; the same call again tells what was accepted.
+        """
+
+    def set_length(self, upload_id: str, length: int) -> bool:
+        """Say how long the file is; True if a wake-up is to be sent.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            LengthMismatch: more was received, or another length announced.
+            UploadClosed: the length cannot change any more.
+        """
+
+    def cancel(self, upload_id: str) -> bool:
+        """Have the upload removed; False if that was asked before.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it is complete, being completed, or expired.
+        """
+
+    def requeue(self, upload_id: str) -> bool:
+        """Give a failed upload another chance; True if a wake-up is to be sent.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it has not failed.
+        """
+
+
+class Leases(Protocol):
+    """The workers' moves. Each raises ``LeaseLost`` unless ``nonce`` is that of the holder."""
+
+    def acquire(self, upload_id: str, nonce: str, worker: str) -> Acquisition:
+        """Try to take the lease, shown as held by ``worker``."""
+
+    def renew(self, upload_id: str, nonce: str) -> Standing:
+        """Keep the lease for another term."""
+
+    def record_session(
+        self, upload_id: str, nonce: str, expected: str, session: str
+    ) -> Recording | str:
+        """Remember what ``Portable.save`` returned, in place of ``expected``.
+
+        Returns:
+            What came of it; or the session that is recorded if it is not ``expected``.
+        """
+
+    def commit(
+        self,
+        upload_id: str,
+        nonce: str,
+        start: int,
+        part: StoredPart,
+        *,
+        crc32c: int,
+        boundary: int,
+    ) -> Standing:
+        """Count ``part`` as stored and free its bytes. The same call again changes nothing.
+
+        Args:
+            upload_id: the upload.
+            nonce: of the lease.
+            start: offset of the part: how much was stored before.
+            part: what the store confirmed.
+            crc32c: of all stored bytes, these included.
+            boundary: where the next part ends.
+        """
+
+    def release(self, upload_id: str, nonce: str) -> Release:
+        """Let the lease go, and look once more whether there is work."""
+
+    def defer(
+        self, upload_id: str, nonce: str, backoff: timedelta, error_code: str, error: str
+    ) -> Deferral:
+        """Let the lease go; nobody takes it before ``backoff`` is over."""
+
+    def fail(self, upload_id: str, nonce: str, error_code: str, error: str) -> None:
+        """Give the upload up until ``requeue``. ``LeaseLost`` also if it is being removed."""
+
+    def begin_complete(self, upload_id: str, nonce: str) -> bool:
+        """Fix the direction: complete. False if the upload is being removed.
+
+        Raises:
+            LeaseLost: also where bytes are missing.
+        """
+
+    def finish(
+        self, held: ChunkUpload, nonce: str, ending: Ending, *, size: int = 0, etag: str = ""
+    ) -> State:
+        """End the upload; return its last state. ``size`` and ``etag`` are the object's."""
+
+    def read(self, upload_id: str, start: int, end: int) -> Iterator[bytes]:
+        """The received bytes [start, end), piece by piece.
+
+        Raises:
+            IntegrityError: some are missing; normal for a former holder.
+        """
+
+    def stored_parts(self, upload_id: str) -> list[StoredPart]:
+        """All stored parts, in order."""
+
+
+class Agenda(Protocol):
+    """The moves of the sweep."""
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Uploads to look at now."""
+
+    def rouse(self, upload_id: str) -> Rousing:
+        """Look at one: expire it, ask for a wake-up, or say when to look again."""
+
+    def graves(self, limit: int = 100) -> list[str]:
+        """Ended uploads to look after once more at their store."""
+
+    def forget_grave(self, upload_id: str) -> None:
+        """Nothing of it is left there."""
+
+
+class Records(Protocol):
+    """Questions about uploads."""
+
+    def get(self, upload_id: str) -> ChunkUpload:
+        """The upload as it is now; raises ``UploadNotFound``."""
+
+    def find(self, service: str, filepath: str) -> ChunkUpload | None:
+        """The newest upload to a path, ended or not."""
+
+    def list_uploads(self) -> Iterator[ChunkUpload]:
+        """All uploads that have not ended, and those that ended a moment ago."""
+
+    def grid(self, upload_id: str) -> Grid:
+        """The part grid of an upload; raises ``UploadNotFound``."""
+
+    def events(self, upload_id: str, after: str, block_ms: int | None = None) -> list[Event]:
+        """What happened after the event ``after``, waiting up to ``block_ms`` for news."""
+
+    def last_event_id(self, upload_id: str) -> str:
+        """The id of the newest event; "0" if there is none."""
+
+
+class Ledger(Protocol):
+    """Everything that is known of uploads, and every way to change it."""
+
+    @property
+    def intake(self) -> Intake:
+        """For producers."""
+
+    @property
+    def leases(self) -> Leases:
+        """For workers."""
+
+    @property
+    def agenda(self) -> Agenda:
+        """For the sweep."""
+
+    @property
+    def records(self) -> Records:
+        """For everybody."""
 
 
 # --- whole objects ----------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""What is due: the moves of the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from chunkferry import connection, keys
+from chunkferry.config import Settings
+from chunkferry.ledger.scripts import SLACK, Scripts, milliseconds, of
+from chunkferry.moves import Rousing
+
+#: Longest pause between two wake-ups for the same work, in milliseconds.
+_REWAKE_MAX: Final = 300_000
+
+
+class RedisAgenda:
+    """The sweep's side of the ledger. Nothing is ever scanned."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
+        self._shards = settings.shards
+        self._rewake_ms = milliseconds(settings.rewake_seconds)
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Uploads to look at now, up to ``limit`` of each shard."""
+        return self._ripe(keys.due, limit)
+
+    def rouse(self, upload_id: str) -> Rousing:
+        """Look at an upload that is due; see ``services.Agenda``."""
+        (outcome,) = self._scripts.run(
+            "rouse",
+            of(upload_id, "intake", "work", "parts", "due", "events"),
+            {
+                "upload_id": upload_id,
+                "slack_ms": SLACK,
+                "rewake_ms": self._rewake_ms,
+                "rewake_max_ms": _REWAKE_MAX,
+            },
+        )
+        return Rousing(outcome)
+
+    def graves(self, limit: int = 100) -> list[str]:
+        """Ended uploads to look after once more at their store, up to ``limit`` of each shard."""
+        return self._ripe(keys.graves, limit)
+
+    def forget_grave(self, upload_id: str) -> None:
+        """Nothing of an ended upload is left at its store."""
+        with connection.translated():
+            self._scripts.client.zrem(keys.graves(keys.shard_of(upload_id)), upload_id)
+
+    def _ripe(self, key: Callable[[int], str], limit: int) -> list[str]:
+        now = self._scripts.now()
+        with connection.translated(), self._scripts.client.pipeline(transaction=False) as pipe:
+            for shard in range(self._shards):
+                pipe.zrangebyscore(key(shard), "-inf", now, start=0, num=limit)
+            return [member.decode() for batch in pipe.execute() for member in batch]

@@ -1,0 +1,253 @@
+"""The producers' moves: begin, add bytes, tell the length, cancel, requeue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final, cast
+
+import google_crc32c
+from redis.exceptions import WatchError
+
+from chunkferry import connection, keys, lua, stream
+from chunkferry.config import APPEND_BATCH, Settings
+from chunkferry.errors import (
+    Backpressure,
+    ContentConflict,
+    IntegrityError,
+    LengthMismatch,
+    OffsetMismatch,
+    UploadClosed,
+    UploadInProgress,
+    UploadNotFound,
+)
+from chunkferry.ledger.gauge import MemoryGauge
+from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, of
+from chunkferry.moves import Accepted, Created, Draft
+
+#: Progress of receiving is told at most this often, in milliseconds.
+_TOLD_EVERY: Final = 200
+#: A producer that has to wait tries again after so many seconds.
+_RETRY_AFTER: Final = 0.1
+
+
+class RedisIntake:
+    """The producers' side of the ledger."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
+        self._settings = settings
+        self._memory = MemoryGauge(scripts.client, settings.memory_share)
+        self._rewake_ms = milliseconds(settings.rewake_seconds)
+
+    def create(self, draft: Draft) -> Created:
+        """Begin an upload; see ``services.Intake``."""
+        shard = keys.shard_of_path(draft.service, draft.filepath, self._settings.shards)
+        upload_id = keys.new_upload_id(shard)
+        path = keys.path(shard, draft.service, draft.filepath)
+        with connection.translated():
+            newest = (cast("bytes | None", self._scripts.client.get(path)) or b"").decode()
+        while True:
+            answer = self._create(draft, upload_id, path, newest)
+            match answer:
+                case ["created", wake]:
+                    return Created(upload_id=upload_id, wake=wake == "1", existed=False)
+                case ["same", existing]:
+                    return Created(upload_id=existing, wake=False, existed=True)
+                case ["occupied", existing, state]:
+                    raise UploadInProgress(draft.filepath, existing, state)
+                case ["moved", newest]:
+                    continue
+            raise UnexpectedAnswer("create", answer)
+
+    def _create(self, draft: Draft, upload_id: str, path: str, newest: str) -> list[str]:
+        return self._scripts.run(
+            "create",
+            {
+                **of(upload_id, "intake", "work", "due", "events"),
+                "path": path,
+                # A path without an upload still has to name a key of its slot.
+                "previous": keys.intake(newest or upload_id),
+            },
+            {
+                "upload_id": upload_id,
+                "expected": newest,
+                "service": draft.service,
+                "filepath": draft.filepath,
+                "length": -1 if draft.length is None else draft.length,
+                "grid": draft.grid.dump(),
+                "first_boundary": draft.grid.boundary(0),
+                "window": self._settings.window,
+                "idle_ms": milliseconds(draft.expiry),
+                "content_type": draft.content_type,
+                "metadata": json.dumps(dict(draft.metadata)),
+                "token": draft.idempotency_key,
+                "rewake_ms": self._rewake_ms,
+            },
+        )
+
+    def append(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> Accepted:
+        """Accept bytes, all or none; see ``services.Intake``."""
+        batch = _Batch(upload_id, start, pieces)
+        with connection.translated():
+            # A lost answer leaves open whether the bytes were accepted: asking again tells.
+            return connection.retry().call_with_retry(lambda: self._append(batch), lambda _: None)
+
+    def _append(self, batch: _Batch) -> Accepted:
+        questions = {
+            "start": batch.start,
+            "finish": batch.finish,
+            "pressed": int(self._memory.is_pressed()),
+            "batch": APPEND_BATCH,
+        }
+        names = of(batch.upload_id, "intake", "work", "due", "events")
+        while True:
+            with self._scripts.client.pipeline(transaction=True) as transaction:
+                transaction.watch(names["intake"])  # type: ignore[no-untyped-call]  # redis-py
+                admission = self._scripts["admit"].run(
+                    transaction, of(batch.upload_id, "intake", "work"), questions
+                )
+                repeated = self._settle(batch, admission)
+                if repeated is not None:
+                    return repeated
+                transaction.multi()
+                stream.push(transaction, batch.upload_id, batch.start, batch.pieces)
+                transaction.execute_command(*self._accept(batch))  # type: ignore[no-untyped-call]  # redis-py
+                try:
+                    answer = lua.texts(transaction.execute()[-1])
+                except WatchError:
+                    continue
+            if answer[0] != "accepted":
+                raise UnexpectedAnswer("accept", answer)
+            return Accepted(received=batch.finish, wake=answer[1] == "1")
+
+    def _accept(self, batch: _Batch) -> tuple[str | int, ...]:
+        return self._scripts["accept"].command(
+            of(batch.upload_id, "intake", "work", "due", "events"),
+            {
+                "upload_id": batch.upload_id,
+                "start": batch.start,
+                "finish": batch.finish,
+                "crc32c": batch.crc32c,
+                "rewake_ms": self._rewake_ms,
+                "told_every_ms": _TOLD_EVERY,
+            },
+            whole=True,
+        )
+
+    def _settle(self, batch: _Batch, admission: list[str]) -> Accepted | None:
+        """What ``admit`` says: None to go on, the outcome of a repetition, or an error."""
+        match admission:
+            case ["admitted"]:
+                return None
+            case ["known", received, *last, stored]:
+                self._require_same(batch, last, int(stored))
+                return Accepted(received=int(received), wake=False)
+            case ["unknown"]:
+                raise UploadNotFound(batch.upload_id)
+            case ["closed", state]:
+                raise UploadClosed(batch.upload_id, state)
+            case ["mismatch", received]:
+                raise OffsetMismatch(int(received), batch.start)
+            case ["too_long", length]:
+                raise LengthMismatch(
+                    f"the file was announced with {length} bytes, "
+                    f"but this data ends at byte {batch.finish}"
+                )
+            case ["wait", received]:
+                raise Backpressure(int(received), _RETRY_AFTER)
+        raise UnexpectedAnswer("admit", admission)
+
+    def _require_same(self, batch: _Batch, last: list[str], stored: int) -> None:
+        """Refuse repeated bytes that differ, as far as that can still be told.
+
+        The newest append is remembered by its checksum; older bytes can be compared while they
+        wait in the stream; stored ones are past comparing.
+        """
+        if last[:2] == [str(batch.start), str(batch.finish)]:
+            if last[2] != str(batch.crc32c):
+                raise ContentConflict(batch.start, batch.finish)
+            return
+        at = max(batch.start, stored)
+        data = b"".join(batch.pieces)[at - batch.start :]
+        try:
+            for known in stream.read(self._scripts.client, batch.upload_id, at, batch.finish):
+                if not data.startswith(known):
+                    raise ContentConflict(at, at + len(known))
+                at, data = at + len(known), data[len(known) :]
+        except IntegrityError:
+            return  # stored meanwhile
+
+    def set_length(self, upload_id: str, length: int) -> bool:
+        """Say how long the file is; see ``services.Intake``."""
+        answer = self._scripts.run(
+            "set_length",
+            of(upload_id, "intake", "work", "due", "events"),
+            {"upload_id": upload_id, "length": length, "rewake_ms": self._rewake_ms},
+        )
+        match answer:
+            case ["set", wake]:
+                return wake == "1"
+            case ["same"]:
+                return False
+            case ["unknown"]:
+                raise UploadNotFound(upload_id)
+            case ["closed", state]:
+                raise UploadClosed(upload_id, state, "change its length")
+            case ["conflict", known]:
+                raise LengthMismatch(f"the length was announced as {known} bytes, not {length}")
+            case ["below", received]:
+                raise LengthMismatch(
+                    f"{received} bytes are received already, the length cannot be {length}"
+                )
+        raise UnexpectedAnswer("set_length", answer)
+
+    def cancel(self, upload_id: str) -> bool:
+        """Have the upload removed; see ``services.Intake``."""
+        answer = self._scripts.run(
+            "cancel",
+            of(upload_id, "intake", "work", "parts", "due", "events"),
+            {"upload_id": upload_id, "rewake_ms": self._rewake_ms},
+        )
+        match answer:
+            case ["cancelled"]:
+                return True
+            case ["same"]:
+                return False
+            case ["unknown"]:
+                raise UploadNotFound(upload_id)
+            case ["closed", state]:
+                raise UploadClosed(upload_id, state, "be cancelled")
+        raise UnexpectedAnswer("cancel", answer)
+
+    def requeue(self, upload_id: str) -> bool:
+        """Give a failed upload another chance; see ``services.Intake``."""
+        answer = self._scripts.run(
+            "requeue",
+            of(upload_id, "intake", "work", "due", "events"),
+            {"upload_id": upload_id, "rewake_ms": self._rewake_ms},
+        )
+        match answer:
+            case ["requeued", wake]:
+                return wake == "1"
+            case ["unknown"]:
+                raise UploadNotFound(upload_id)
+            case ["closed", state]:
+                raise UploadClosed(upload_id, state, "be requeued")
+        raise UnexpectedAnswer("requeue", answer)
+
+
+class _Batch:
+    """Pieces of one upload that follow one another."""
+
+    def __init__(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> None:
+        self.upload_id = upload_id
+        self.start = start
+        self.pieces = pieces
+        self.finish = start + sum(map(len, pieces))
+        self.crc32c = 0
+        for piece in pieces:
+            # The C library takes only bytes; those of a whole bytes object are not copied.
+            whole = isinstance(piece.obj, bytes) and len(piece.obj) == len(piece)
+            data = cast("bytes", piece.obj) if whole else bytes(piece)
+            self.crc32c = google_crc32c.extend(self.crc32c, data)

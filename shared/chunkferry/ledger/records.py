@@ -1,0 +1,104 @@
+"""Questions about uploads; changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from chunkferry import connection, keys, stream
+from chunkferry.config import Settings
+from chunkferry.errors import ConfigError, UploadNotFound
+from chunkferry.ledger.scripts import Scripts
+from chunkferry.parts import Grid
+from chunkferry.stream import Event
+from chunkferry.upload import ChunkUpload, from_hashes
+
+#: Raised when older data can no longer be read.
+_LAYOUT_VERSION: Final = 1
+
+
+class RedisRecords:
+    """What is known about the uploads."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._client = scripts.client
+        self._waiting = connection.adopt(scripts.client)
+        self._scripts = scripts
+        self._shards = settings.shards
+
+    def require_usable(self) -> connection.ServerFacts:
+        """The server's facts, if it may hold uploads; agree with it on the number of shards.
+
+        Raises:
+            ConfigError: see ``connection.require_usable``; or the data has another layout.
+            RedisUnavailable: it does not answer.
+        """
+        server = connection.require_usable(self._client)
+        ours = json.dumps({"version": _LAYOUT_VERSION, "shards": self._shards})
+        with connection.translated():
+            self._client.set(keys.LAYOUT, ours, nx=True)
+            theirs = cast("bytes", self._client.get(keys.LAYOUT)).decode()
+        if theirs != ours:
+            raise ConfigError(f"the uploads in this Redis have layout {theirs}, expected {ours}")
+        return server
+
+    def get(self, upload_id: str) -> ChunkUpload:
+        """The upload as it is now; raises ``UploadNotFound``."""
+        (found,) = self._snapshots([upload_id])
+        if found is None:
+            raise UploadNotFound(upload_id)
+        return found
+
+    def find(self, service: str, filepath: str) -> ChunkUpload | None:
+        """The newest upload to a path, ended or not; None if there is none."""
+        shard = keys.shard_of_path(service, filepath, self._shards)
+        with connection.translated():
+            newest = cast("bytes | None", self._client.get(keys.path(shard, service, filepath)))
+        return self._snapshots([newest.decode()])[0] if newest else None
+
+    def list_uploads(self) -> Iterator[ChunkUpload]:
+        """All uploads that have not ended, and those that ended a moment ago."""
+        for shard in range(self._shards):
+            with connection.translated(), self._client.pipeline(transaction=False) as pipe:
+                pipe.zrange(keys.due(shard), 0, -1)
+                pipe.zrange(keys.graves(shard), 0, -1)
+                members = [member for batch in pipe.execute() for member in batch]
+            yield from filter(None, self._snapshots([member.decode() for member in members]))
+
+    def grid(self, upload_id: str) -> Grid:
+        """The part grid of an upload, which never changes; raises ``UploadNotFound``."""
+        with connection.translated():
+            text = cast("bytes | None", self._client.hget(keys.intake(upload_id), "grid"))
+        if text is None:
+            raise UploadNotFound(upload_id)
+        return Grid.load(text.decode())
+
+    def events(self, upload_id: str, after: str, block_ms: int | None = None) -> list[Event]:
+        """What happened after the event ``after``; see ``stream.events``."""
+        return stream.events(self._waiting, upload_id, after, block_ms)
+
+    def last_event_id(self, upload_id: str) -> str:
+        """The id of the newest event; "0" if there is none."""
+        with connection.translated():
+            newest = cast("list[Any]", self._client.xrevrange(keys.events(upload_id), count=1))
+        return newest[0][0].decode() if newest else "0"
+
+    def _snapshots(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
+        """The uploads, all seen at one moment."""
+        if not upload_ids:
+            return []
+        with connection.translated(), self._client.pipeline(transaction=True) as pipe:
+            for upload_id in upload_ids:
+                pipe.hgetall(keys.intake(upload_id))
+                pipe.hgetall(keys.work(upload_id))
+            hashes = pipe.execute()
+        now = self._scripts.now()
+        return [
+            from_hashes(upload_id, _text(intake), _text(work), now) if intake else None
+            for upload_id, intake, work in zip(upload_ids, hashes[::2], hashes[1::2], strict=True)
+        ]
+
+
+def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in fields.items()}

@@ -1,0 +1,30 @@
+-- accept: count the bytes that this transaction has just added to the stream as received.
+-- KEYS     intake work due events
+-- ARGV     upload_id start finish crc32c rewake_ms told_every_ms
+-- RETURNS  accepted wake | refused state received
+-- MOVES    receiving -> receiving received
+-- FLAGS    allow-oom
+local intake = pick(key.intake, 'state', 'received', 'length', 'idle_ms', 'told_at')
+if intake.state ~= 'receiving' or intake.received ~= arg.start then
+  return {'refused', intake.state or '', intake.received or ''}
+end
+local t = now()
+local expires_at = t + num(intake.idle_ms)
+intake.received = arg.finish
+local whole = intake.received == intake.length
+if whole then intake.state = 'received' end
+put(key.intake, 'state', intake.state, 'received', arg.finish, 'expires_at', expires_at,
+  'last_start', arg.start, 'last_finish', arg.finish, 'last_crc32c', arg.crc32c)
+local work = pick(key.work, 'stored', 'ripe_at', 'scheduled')
+if whole or t - num(intake.told_at) >= num(arg.told_every_ms) then
+  put(key.intake, 'told_at', t)
+  tell(key.events, intake, work)
+end
+if work.scheduled == '1' then return {'accepted', 0} end
+if runnable(intake, work) then
+  put(key.work, 'scheduled', 1, 'rewakes', 0)
+  due_at(key.due, arg.upload_id, t + num(arg.rewake_ms))
+  return {'accepted', 1}
+end
+due_at(key.due, arg.upload_id, expires_at)
+return {'accepted', 0}

@@ -1,0 +1,15 @@
+-- begin_complete: fix the direction before the store is asked to make the object.
+-- KEYS     intake work
+-- ARGV     nonce
+-- RETURNS  begun | fenced | closed state | short stored
+-- MOVES    received -> completing; completing -> completing
+-- FLAGS    allow-oom
+local work = pick(key.work, 'owner', 'stored')
+if work.owner ~= arg.nonce then return {'fenced'} end
+local intake = read_intake(key.intake)
+if intake.state ~= 'received' and intake.state ~= 'completing' then
+  return {'closed', intake.state}
+end
+if work.stored ~= intake.length then return {'short', work.stored} end
+put(key.intake, 'state', 'completing')
+return {'begun'}

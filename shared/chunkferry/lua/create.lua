@@ -1,0 +1,28 @@
+-- create: begin an upload, unless its path has one that has not ended.
+-- KEYS     intake work path previous due events
+-- ARGV     upload_id expected service filepath length grid first_boundary window idle_ms content_type metadata token rewake_ms
+-- RETURNS  created wake | moved newest_id | same upload_id | occupied upload_id state
+-- "previous" is the intake of "expected", the id the caller read from "path".
+local newest = redis.call('GET', key.path) or ''
+if newest == arg.upload_id then return {'created', 0} end -- the same call again
+if newest ~= arg.expected then return {'moved', newest} end
+if newest ~= '' then
+  local other = pick(key.previous, 'state', 'token')
+  if other.state and arg.token ~= '' and other.token == arg.token then return {'same', newest} end
+  if other.state and not ended(other.state) then return {'occupied', newest, other.state} end
+end
+local t = now()
+local expires_at = t + num(arg.idle_ms)
+local empty = num(arg.length) == 0
+local intake = {state = empty and 'received' or 'receiving', received = '0', length = arg.length}
+put(key.intake, 'state', intake.state, 'received', 0, 'length', arg.length,
+  'service', arg.service, 'filepath', arg.filepath, 'grid', arg.grid, 'window', arg.window,
+  'idle_ms', arg.idle_ms, 'expires_at', expires_at, 'created_at', t,
+  'content_type', arg.content_type, 'metadata', arg.metadata, 'token', arg.token)
+put(key.work, 'stored', 0, 'ripe_at', arg.first_boundary, 'owner', '', 'lease_until', 0,
+  'epoch', 0, 'scheduled', empty and 1 or 0, 'deaths', 0, 'attempts', 0, 'retry_at', 0,
+  'rewakes', 0, 'session', '', 'crc32c', 0)
+redis.call('SET', key.path, arg.upload_id)
+due_at(key.due, arg.upload_id, empty and t + num(arg.rewake_ms) or expires_at)
+tell(key.events, intake, {stored = '0'})
+return {'created', empty and 1 or 0}

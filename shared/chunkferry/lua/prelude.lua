@@ -1,0 +1,71 @@
+-- What all moves share. Numbers are written through int(): Lua would print 5e+12 or -0.
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function int(number) return string.format('%d', number) end
+local function num(text) return tonumber(text or '0') or 0 end
+
+local function pick(hash, ...)
+  local values, record = redis.call('HMGET', hash, ...), {}
+  for i, name in ipairs({...}) do record[name] = values[i] or nil end
+  return record
+end
+
+local function put(hash, ...)
+  local fields = {...}
+  for i = 2, #fields, 2 do
+    if type(fields[i]) == 'number' then fields[i] = int(fields[i]) end
+  end
+  redis.call('HSET', hash, unpack(fields))
+end
+
+local function read_intake(hash)
+  return pick(hash, 'state', 'received', 'length', 'expires_at', 'reason')
+end
+
+local function read_work(hash)
+  return pick(hash, 'stored', 'ripe_at', 'owner', 'lease_until', 'epoch', 'scheduled', 'deaths',
+    'attempts', 'retry_at', 'session', 'rewakes', 'failed_until')
+end
+
+local function ended(state)
+  return state == 'complete' or state == 'expired' or state == 'cancelled'
+end
+
+-- Is there something for a worker to do? A whole part waits, or the end is in sight.
+local function runnable(intake, work)
+  local state = intake.state
+  if state == 'received' or state == 'completing' or state == 'aborting' then return true end
+  return state == 'receiving' and num(intake.received) >= num(work.ripe_at)
+end
+
+local function due_at(due, upload_id, moment) redis.call('ZADD', due, int(moment), upload_id) end
+
+local function tell(events, intake, work)
+  redis.call('XADD', events, 'MAXLEN', '~', '200', '*', 'state', intake.state,
+    'received', intake.received, 'stored', work.stored, 'length', intake.length,
+    'error', work.error or '', 'error_code', work.error_code or '')
+end
+
+-- Everything accepted is let go; the worker that finds the upload cleans up at the store.
+local function abort(key, upload_id, intake, work, reason, moment)
+  redis.call('UNLINK', key.parts)
+  intake.state = 'aborting'
+  put(key.intake, 'state', 'aborting', 'reason', reason)
+  put(key.work, 'scheduled', 1, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0)
+  due_at(key.due, upload_id, moment)
+  tell(key.events, intake, work)
+end
+
+-- Given up for now: everything is kept for requeue until failed_until.
+local function park(key, upload_id, intake, work, error_code, error, failed_ms)
+  local failed_until = now() + num(failed_ms)
+  intake.state, work.error, work.error_code = 'failed', error, error_code
+  put(key.intake, 'state', 'failed')
+  put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'failed_until', failed_until,
+    'error', error, 'error_code', error_code)
+  due_at(key.due, upload_id, failed_until)
+  tell(key.events, intake, work)
+end

@@ -1,0 +1,20 @@
+-- requeue: give a failed upload another chance, from where it stopped.
+-- KEYS     intake work due events
+-- ARGV     upload_id rewake_ms
+-- RETURNS  requeued wake | unknown | closed state
+-- MOVES    failed -> receiving received
+-- FLAGS    allow-oom
+local intake = read_intake(key.intake)
+if not intake.state then return {'unknown'} end
+if intake.state ~= 'failed' then return {'closed', intake.state} end
+intake.state = intake.received == intake.length and 'received' or 'receiving'
+local t = now()
+local expires_at = t + num(redis.call('HGET', key.intake, 'idle_ms'))
+put(key.intake, 'state', intake.state, 'expires_at', expires_at)
+local work = read_work(key.work)
+local wake = runnable(intake, work)
+put(key.work, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0, 'failed_until', 0,
+  'error', '', 'error_code', '', 'scheduled', wake and 1 or 0)
+due_at(key.due, arg.upload_id, wake and t + num(arg.rewake_ms) or expires_at)
+tell(key.events, intake, work)
+return {'requeued', wake and 1 or 0}

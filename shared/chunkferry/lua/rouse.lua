@@ -1,0 +1,42 @@
+-- rouse: the sweep looks at an upload that is due.
+-- KEYS     intake work parts due events
+-- ARGV     upload_id slack_ms rewake_ms rewake_max_ms
+-- RETURNS  gone | held | early | failed | idle | wake | expired
+-- MOVES    receiving -> receiving aborting; received -> received; completing -> completing; aborting -> aborting; failed -> failed aborting
+-- FLAGS    allow-oom
+-- Only the client's silence expires an upload: never one that is held, nor bytes that are ours
+-- to store. "wake" and "expired" ask the caller to send a wake-up.
+local t = now()
+local intake = read_intake(key.intake)
+if not intake.state or ended(intake.state) then
+  redis.call('ZREM', key.due, arg.upload_id)
+  return {'gone'}
+end
+local work = read_work(key.work)
+if work.owner ~= '' and num(work.lease_until) > t then
+  due_at(key.due, arg.upload_id, num(work.lease_until) + num(arg.slack_ms))
+  return {'held'}
+end
+if num(redis.call('ZSCORE', key.due, arg.upload_id)) > t then return {'early'} end
+if intake.state == 'failed' then
+  if t < num(work.failed_until) then
+    due_at(key.due, arg.upload_id, num(work.failed_until))
+    return {'failed'}
+  end
+  abort(key, arg.upload_id, intake, work, 'expired', t + num(arg.rewake_ms))
+  return {'expired'}
+end
+if runnable(intake, work) then
+  local rewakes = num(work.rewakes)
+  local pause = math.min(num(arg.rewake_ms) * 2 ^ math.min(rewakes, 20), num(arg.rewake_max_ms))
+  put(key.work, 'scheduled', 1, 'rewakes', rewakes + 1)
+  due_at(key.due, arg.upload_id, t + pause)
+  return {'wake'}
+end
+if t >= num(intake.expires_at) then
+  abort(key, arg.upload_id, intake, work, 'expired', t + num(arg.rewake_ms))
+  return {'expired'}
+end
+put(key.work, 'scheduled', 0, 'owner', '', 'lease_until', 0)
+due_at(key.due, arg.upload_id, num(intake.expires_at))
+return {'idle'}

@@ -1,0 +1,113 @@
+"""What goes into the moves of an upload, and the closed sets of what comes out. Pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from chunkferry.parts import Grid
+from chunkferry.state import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An upload that is about to begin."""
+
+    service: str
+    filepath: str
+    #: Bytes; None if not known yet.
+    length: int | None
+    grid: Grid
+    #: How long its producer may stay silent.
+    expiry: timedelta
+    content_type: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    #: The same non-empty key for the same path means the same upload.
+    idempotency_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """An upload has begun, or had before."""
+
+    upload_id: str
+    #: True if a wake-up is to be sent.
+    wake: bool
+    #: True if the idempotency key named an earlier upload.
+    existed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Bytes are in the stream."""
+
+    #: Offset of the next byte.
+    received: int
+    #: True if a wake-up is to be sent.
+    wake: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How an upload stands, told to its holder."""
+
+    state: State
+    received: int
+    #: None while not known.
+    length: int | None
+
+
+class Acquisition(StrEnum):
+    """What came of trying to take a lease."""
+
+    ACQUIRED = "acquired"
+    TAKEN_OVER = "taken_over"  #: acquired from a holder whose lease ran out
+    GONE = "gone"  #: the upload has ended
+    FAILED = "failed"  #: it waits for requeue
+    HELD = "held"  #: by another worker
+    EARLY = "early"  #: its next try is later
+    IDLE = "idle"  #: nothing to do
+    QUARANTINED = "quarantined"  #: too many holders died: it has failed now
+
+
+class Recording(StrEnum):
+    """What came of recording a session."""
+
+    RECORDED = "recorded"
+    CLOSED = "closed"  #: the upload is being removed
+
+
+class Release(StrEnum):
+    """What a release found."""
+
+    MORE = "more"  #: work is left: a wake-up is to be sent
+    IDLE = "idle"
+
+
+class Deferral(StrEnum):
+    """What came of putting a try off."""
+
+    DEFERRED = "deferred"
+    FAILED = "failed"  #: that was the last attempt
+
+
+class Ending(StrEnum):
+    """How an upload ends."""
+
+    COMPLETE = "complete"  #: the object was made and verified
+    ADOPTED = "adopted"  #: the object was found in the store, with the upload's id
+    ABORTED = "aborted"  #: everything of it was removed
+
+
+class Rousing(StrEnum):
+    """What the sweep found at an upload that was due."""
+
+    GONE = "gone"
+    HELD = "held"
+    EARLY = "early"
+    FAILED = "failed"
+    IDLE = "idle"
+    WAKE = "wake"  #: a wake-up is to be sent
+    EXPIRED = "expired"  #: its producer went silent; a wake-up is to be sent
