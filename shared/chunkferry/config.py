@@ -7,10 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from chunkferry import parts
+from chunkferry.errors import ConfigError
 
 #: What must fit into a window beside a whole part: the largest transaction of an append.
 APPEND_BATCH = 2 * parts.MAX_ENTRY
@@ -24,11 +32,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHUNKFERRY_", frozen=True, extra="forbid")
 
     redis_url: str = Field("redis://localhost:6379/0", description="Redis that holds the uploads")
-    broker_url_override: str = Field(
-        "",
-        validation_alias="CHUNKFERRY_BROKER_URL",
-        description="Celery's broker; the Redis of the uploads if empty",
-    )
+    broker_url: str = Field("", description="Celery's broker; the Redis of the uploads if empty")
     services: dict[str, str] = Field(
         default_factory=lambda: {"default": "file://./data/objects"},
         description="stores as JSON: name -> URL",
@@ -75,9 +79,9 @@ class Settings(BaseSettings):
     backoff_max_seconds: PositiveFloat = Field(300.0, description="longest pause between tries")
 
     @property
-    def broker_url(self) -> str:
-        """Celery's broker."""
-        return self.broker_url_override or self.redis_url
+    def broker(self) -> str:
+        """URL of Celery's broker."""
+        return self.broker_url or self.redis_url
 
     @cached_property
     def grave_delay(self) -> timedelta:
@@ -86,6 +90,10 @@ class Settings(BaseSettings):
         Late requests of a dead holder land within its lease; the record must still exist.
         """
         return min(timedelta(seconds=self.lease_seconds * 2), self.result_ttl / 2)
+
+    def changed(self, **fields: object) -> Settings:
+        """These settings with some fields set otherwise; raises as ``load``."""
+        return load(**{**self.model_dump(), **fields})
 
     @model_validator(mode="after")
     def _window_holds_a_part(self) -> Settings:
@@ -97,3 +105,29 @@ class Settings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+
+def load(**fields: object) -> Settings:
+    """The settings from the environment, with ``fields`` set over them.
+
+    Raises:
+        ConfigError: a variable or field cannot be used; the message names each.
+    """
+    try:
+        # Their types are what the model is there to check.
+        return Settings(**fields)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        problems = (
+            f"{_variable(error['loc'])}{error['msg']}"
+            for error in exc.errors(include_url=False, include_input=False)
+        )
+        raise ConfigError("; ".join(problems)) from exc
+    except SettingsError as exc:
+        raise ConfigError(
+            f'{exc}; expected JSON such as {{"default": "file:///srv/objects"}}'
+        ) from exc
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    """The environment variable of a field, as the beginning of a sentence."""
+    return f"CHUNKFERRY_{location[0]}: ".upper() if location else ""

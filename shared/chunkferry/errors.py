@@ -167,6 +167,7 @@ class Backpressure(ChunkferryError):
         super().__init__(
             f"{reason}: accepted up to byte {received}, try again in {retry_after:g} s"
         )
+        self.reason = reason
         #: Bytes accepted so far: where to go on.
         self.received = received
         #: Seconds to wait before the next attempt.
@@ -215,13 +216,13 @@ class IntegrityError(ChunkferryError):
 
 
 class InitError(StoreError):
-    """The upload could not be started at the store."""
+    """The upload could not be started at the store; the text tells why."""
 
     code = "init_failed"
 
 
 class UploadError(StoreError):
-    """The upload failed; ``code`` and message of the cause are in the text."""
+    """The upload failed; the text tells why."""
 
     code = "upload_failed"
 

@@ -1,0 +1,419 @@
+"""``ChunkManager``: the producer's object. Starts uploads, accepts their bytes, tells the news.
+
+Knows no store and does no upload itself: it writes to the ledger and sends wake-ups.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import BinaryIO, Final
+
+import redis as redis_py
+
+from chunkferry import checksums, chunks, config, connection, parts, wakeup
+from chunkferry.config import Settings
+from chunkferry.errors import (
+    Backpressure,
+    InvalidArgument,
+    MissingExtra,
+    UnknownService,
+    UploadNotFound,
+)
+from chunkferry.filepath import check_filepath
+from chunkferry.ledger import RedisLedger
+from chunkferry.moves import Accepted, Draft
+from chunkferry.notifier import Notifier
+from chunkferry.services import Ledger, Waker
+from chunkferry.state import State
+from chunkferry.upload import ChunkUpload
+
+#: Bytes of content type and metadata that an upload may carry; S3's bound for the latter.
+_MAX_METADATA: Final = 2048
+#: Longest pause between two looks for room, in seconds.
+_MAX_PAUSE: Final = 1.0
+#: Grids remembered per manager.
+_GRIDS: Final = 4096
+
+
+class ChunkManager:
+    """Producers' access to chunkferry. Thread-safe, cheap; from asyncio use a worker thread."""
+
+    def __init__(
+        self,
+        redis: str | redis_py.Redis | None = None,
+        *,
+        chunk_size_limit: int | None = None,
+        incomplete_upload_expiry: timedelta | None = None,
+        service: str = "default",
+        settings: Settings | None = None,
+        waker: Waker | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """Connect on first use.
+
+        Args:
+            redis: URL or client of the uploads' Redis; default ``settings.redis_url``.
+            chunk_size_limit: preferred part size in bytes, instead of the setting.
+            incomplete_upload_expiry: silence after which an upload is given up, instead of the
+                setting.
+            service: the store that uploads go to unless they name another.
+            settings: default: what the ``CHUNKFERRY_…`` variables say.
+            waker: sends wake-ups; default: through Celery.
+            ledger: default: in Redis. Tests may pass ``chunkferry.testing.MemoryLedger``.
+
+        Raises:
+            ConfigError: a setting is unusable.
+        """
+        changes: dict[str, object] = {}
+        if chunk_size_limit is not None:
+            changes["chunk_size_limit"] = chunk_size_limit
+        if incomplete_upload_expiry is not None:
+            changes["incomplete_upload_expiry"] = incomplete_upload_expiry
+        if isinstance(redis, str):
+            changes["redis_url"] = redis
+        self.settings = (settings or config.load()).changed(**changes)
+        self.service = service
+        self._ledger = ledger or _ledger(redis, self.settings)
+        self._waker = waker
+        self._lock = threading.Lock()
+        self._ready = ledger is not None
+        self._stop = threading.Event()
+        self._grid = lru_cache(maxsize=_GRIDS)(self._ledger.records.grid)
+
+    # --- the whole vocabulary ----------------------------------------------------------------
+
+    @property
+    def chunk_size(self) -> int:
+        """Preferred part size in bytes."""
+        return self.settings.chunk_size_limit
+
+    def put_with_status(
+        self,
+        filepath: str,
+        filesize: int | None,
+        reader: BinaryIO,
+        *,
+        service: str | None = None,
+        content_type: str = "",
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
+        background: bool = False,
+    ) -> Notifier:
+        """Start an upload and send what ``reader`` holds.
+
+        The reader may hold less than ``filesize`` bytes: send the rest with
+        ``resume_put_with_status``. With ``filesize`` None, say the length with ``set_length``
+        once it is known; the upload cannot complete before.
+
+        Args:
+            filepath: where the object goes, relative to the store's root.
+            filesize: bytes of the whole file, or None.
+            reader: read until its end; short reads are fine.
+            service: name of the store.
+            content_type: the object's MIME type.
+            metadata: kept with the object where the store can.
+            idempotency_key: the same key for the same path continues the same upload.
+            background: return at once and send from a thread; a failure to send is then the
+                notifier's ``Error``.
+
+        Returns:
+            The news of the upload, from its beginning.
+
+        Raises:
+            UploadInProgress: another upload to the path has not ended.
+            ChunkferryError: as ``create`` and ``append``; what was accepted is kept.
+        """
+        upload = self.create(
+            filepath,
+            filesize,
+            service=service,
+            content_type=content_type,
+            metadata=metadata,
+            idempotency_key=idempotency_key,
+        )
+        notifier = Notifier(self._ledger.records, upload.upload_id, after="0")
+        self._send(upload, reader, notifier, background=background)
+        return notifier
+
+    def resume_put_with_status(
+        self,
+        filepath: str,
+        reader: BinaryIO,
+        *,
+        service: str | None = None,
+        background: bool = False,
+    ) -> Notifier:
+        """Send more data: ``reader`` holds what follows the received bytes.
+
+        A failed upload is requeued first.
+
+        Raises:
+            UploadNotFound: no upload to the path takes data.
+            ChunkferryError: as ``append``; what was accepted is kept.
+        """
+        upload = self.get_incomplete_upload(filepath, service=service)
+        if upload is None or upload.state is State.ABORTING:
+            raise UploadNotFound(filepath)
+        if upload.state is State.FAILED:
+            self.requeue(upload.upload_id)
+        notifier = Notifier(self._ledger.records, upload.upload_id)
+        self._send(upload, reader, notifier, background=background)
+        return notifier
+
+    def get_incomplete_upload(
+        self, filepath: str, *, service: str | None = None
+    ) -> ChunkUpload | None:
+        """The upload to ``filepath`` that has not ended, or None."""
+        self.init()
+        upload = self._ledger.records.find(service or self.service, check_filepath(filepath))
+        return None if upload is None or upload.has_ended else upload
+
+    def upload_exists(self, filepath: str, *, service: str | None = None) -> bool:
+        """True if an upload to ``filepath`` has not ended."""
+        return self.get_incomplete_upload(filepath, service=service) is not None
+
+    # --- for backends that drive requests themselves -----------------------------------------
+
+    def create(
+        self,
+        filepath: str,
+        filesize: int | None = None,
+        *,
+        service: str | None = None,
+        content_type: str = "",
+        metadata: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
+    ) -> ChunkUpload:
+        """Begin an upload; see ``put_with_status`` for the arguments.
+
+        Raises:
+            InvalidPath, InvalidArgument, LengthMismatch, UnknownService: nothing was begun.
+            UploadInProgress: another upload to the path has not ended.
+            Backpressure, RedisUnavailable, ConfigError: Redis is full, gone, or unfit.
+        """
+        self.init()
+        draft = Draft(
+            service=self._known(service or self.service),
+            filepath=check_filepath(filepath),
+            length=filesize,
+            grid=parts.plan(filesize, self.chunk_size),
+            expiry=self.settings.incomplete_upload_expiry,
+            content_type=content_type,
+            metadata=_check_metadata(content_type, metadata or {}),
+            idempotency_key=idempotency_key,
+        )
+        created = self._ledger.intake.create(draft)
+        if created.wake:
+            self._wake(created.upload_id)
+        return self._ledger.records.get(created.upload_id)
+
+    def append(
+        self,
+        upload_id: str,
+        offset: int,
+        data: bytes | bytearray | memoryview,
+        *,
+        checksum: str | None = None,
+        wait: float | None = None,
+    ) -> int:
+        """Accept ``data``, which starts at byte ``offset`` of the file; return the new offset.
+
+        Bytes that were received before are compared and acknowledged. Large data is accepted
+        piece by piece: after an error, ``get(upload_id).received`` tells where to go on.
+
+        Args:
+            upload_id: the upload.
+            offset: must be the number of bytes received so far, unless ``data`` repeats some.
+            data: any number of bytes; none at all only asks for the offset.
+            checksum: of ``data``, such as ``"sha256:9f86d0…"``; see ``checksums.verify``.
+            wait: seconds to wait for room; default ``settings.append_wait_seconds``.
+
+        Raises:
+            ChecksumMismatch: the data was damaged; nothing was accepted.
+            OffsetMismatch: a gap or an overlap; its ``expected`` is where to go on.
+            LengthMismatch: more than was announced.
+            ContentConflict: other bytes were received at these offsets before.
+            UploadNotFound, UploadClosed: there is no such upload, or it takes no more data.
+            Backpressure: no room within ``wait``; its ``received`` is where to go on.
+            RedisUnavailable: try the same call again.
+        """
+        self.init()
+        if offset < 0:
+            raise InvalidArgument(f"offset must be 0 or more, not {offset}")
+        view = memoryview(data).cast("B")
+        if checksum is not None:
+            checksums.verify(view, checksum)
+        deadline = time.monotonic() + (self.settings.append_wait_seconds if wait is None else wait)
+        received = offset
+        for start, pieces in chunks.batches(self._grid(upload_id), offset, view):
+            accepted = self._append(upload_id, start, pieces, deadline)
+            if accepted.wake:
+                self._wake(upload_id)
+            received = accepted.received
+        return received
+
+    def set_length(self, upload_id: str, length: int) -> None:
+        """Say how long a file is that began without a length.
+
+        Raises:
+            LengthMismatch: more was received, or another length announced before.
+            UploadNotFound, UploadClosed: there is no such upload, or it has ended.
+        """
+        self.init()
+        if not 0 <= length <= parts.MAX_LENGTH:
+            raise InvalidArgument(f"length must be 0 to {parts.MAX_LENGTH} bytes, not {length}")
+        if self._ledger.intake.set_length(upload_id, length):
+            self._wake(upload_id)
+
+    def get(self, upload_id: str) -> ChunkUpload:
+        """The upload as it is now; ``UploadNotFound`` if there is none."""
+        self.init()
+        return self._ledger.records.get(upload_id)
+
+    def watch(self, upload_id: str, after: str | None = None) -> Notifier:
+        """The news of an upload, from any process, at any time.
+
+        Args:
+            upload_id: the upload.
+            after: the ``event_id`` of the last status that is known; "0" for all that are kept;
+                None to begin with how the upload stands now.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+        """
+        self.get(upload_id)
+        return Notifier(self._ledger.records, upload_id, after)
+
+    def cancel(self, upload_id: str) -> None:
+        """Have the upload removed, here and at its store. Asking twice is fine.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it is complete, being completed, or expired.
+        """
+        self.init()
+        if self._ledger.intake.cancel(upload_id):
+            self._wake(upload_id)
+
+    def requeue(self, upload_id: str) -> None:
+        """Give a failed upload another chance, from where it stopped.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it has not failed.
+        """
+        self.init()
+        if self._ledger.intake.requeue(upload_id):
+            self._wake(upload_id)
+
+    def list_uploads(
+        self, *, state: State | None = None, service: str | None = None
+    ) -> Iterator[ChunkUpload]:
+        """Uploads that have not ended or ended a moment ago, in no order, fetched lazily."""
+        self.init()
+        for upload in self._ledger.records.list_uploads():
+            if state in {None, upload.state} and service in {None, upload.service}:
+                yield upload
+
+    # --- life cycle --------------------------------------------------------------------------
+
+    def init(self) -> None:
+        """Check Redis. Done by itself on first use.
+
+        Raises:
+            EvictingRedis: it could drop accepted bytes.
+            ConfigError: it is too old, a replica, or holds data of another layout.
+            RedisUnavailable: it does not answer.
+        """
+        with self._lock:
+            if not self._ready and isinstance(self._ledger, RedisLedger):
+                self._ledger.records.require_usable()
+                self._ready = True
+
+    def run_uploader(self) -> None:
+        """Run a Celery worker and beat inside this process until ``shutdown``.
+
+        The embedded default, for a thread of its own; in production the workers are separate.
+
+        Raises:
+            MissingExtra: Celery is not installed.
+        """
+        self.init()
+        try:
+            # By name, because the worker knows this package and never the other way round.
+            embedded = importlib.import_module("chunkferry_worker.embedded")
+        except ImportError as exc:
+            raise MissingExtra("run_uploader", "worker") from exc
+        embedded.run(self.settings, self._stop)
+
+    def shutdown(self) -> None:
+        """End ``run_uploader`` after the part it is at."""
+        self._stop.set()
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _append(
+        self, upload_id: str, start: int, pieces: list[memoryview], deadline: float
+    ) -> Accepted:
+        """Accept one batch, waiting for room until ``deadline``."""
+        pause = 0.02
+        while True:
+            try:
+                return self._ledger.intake.append(upload_id, start, pieces)
+            except Backpressure as exc:
+                if time.monotonic() + pause > deadline:
+                    raise Backpressure(start, exc.retry_after, exc.reason) from exc
+                time.sleep(pause)
+                pause = min(pause * 1.5, _MAX_PAUSE)
+
+    def _send(
+        self, upload: ChunkUpload, reader: BinaryIO, notifier: Notifier, *, background: bool
+    ) -> None:
+        def send() -> None:
+            offset = upload.received
+            for chunk in chunks.of_reader(reader, self.chunk_size):
+                offset = self.append(upload.upload_id, offset, chunk)
+
+        def send_or_tell() -> None:
+            try:
+                send()
+            except Exception as exc:
+                notifier.fail(exc)
+
+        if background:
+            threading.Thread(target=send_or_tell, name="chunkferry-send", daemon=True).start()
+        else:
+            send()
+
+    def _wake(self, upload_id: str) -> None:
+        if self._waker is None:
+            with self._lock:
+                if self._waker is None:
+                    app = wakeup.producer_app(self.settings.broker)
+                    self._waker = wakeup.CeleryWaker(app)
+        self._waker.wake(upload_id)
+
+    def _known(self, service: str) -> str:
+        if service not in self.settings.services:
+            raise UnknownService(service, list(self.settings.services))
+        return service
+
+
+def _ledger(client: str | redis_py.Redis | None, settings: Settings) -> RedisLedger:
+    if client is None or isinstance(client, str):
+        return RedisLedger(connection.connect(settings.redis_url), settings)
+    return RedisLedger(connection.adopt(client), settings)
+
+
+def _check_metadata(content_type: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
+    size = len(content_type.encode()) + sum(
+        len(key.encode()) + len(value.encode()) for key, value in metadata.items()
+    )
+    if size > _MAX_METADATA:
+        raise InvalidArgument(f"metadata must be up to {_MAX_METADATA} bytes, not {size}")
+    return metadata

@@ -1,0 +1,178 @@
+"""``Notifier``: the news of one upload, for whoever wants to read them.
+
+It only reads the upload's events from Redis. It never slows an uploader down, any number of them
+can be open in any process, and one that nobody reads costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
+
+from chunkferry.errors import (
+    ChunkferryError,
+    InitError,
+    UploadClosed,
+    UploadError,
+    UploadNotFound,
+)
+from chunkferry.services import Records
+from chunkferry.state import State
+from chunkferry.status import UPLOAD_COMPLETE, UploadStatus, UploadStatusCode
+from chunkferry.stream import Event
+
+#: How long one read waits for news: also how soon ``close`` and ``fail`` are noticed.
+_BLOCK_MS: Final = 500
+
+
+class Notifier:
+    """Iterates over ``UploadStatus``; ends after the one that is last.
+
+    ``RedisUnavailable`` may be raised while iterating; iterating again goes on where it stopped.
+    """
+
+    def __init__(self, records: Records, upload_id: str, after: str | None = None) -> None:
+        """Watch ``upload_id``.
+
+        Args:
+            records: where to ask.
+            upload_id: the upload.
+            after: ``event_id`` of the last known status; "0" for all that are kept; None to
+                begin with how the upload stands now.
+        """
+        self.upload_id = upload_id
+        self._records = records
+        self._after = after
+        self._pending: deque[UploadStatus] = deque()
+        self._ended = False
+        self._closed = threading.Event()
+        self._failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[UploadStatus]:
+        return self
+
+    def __next__(self) -> UploadStatus:
+        """The next status; waits for it.
+
+        Raises:
+            RedisUnavailable: try again.
+        """
+        while not self._pending:
+            if self._ended or self._closed.is_set():
+                raise StopIteration
+            if self._failure is not None:
+                self._pending.append(self._error(self._failure))
+            else:
+                self._pending.extend(self._news(_BLOCK_MS))
+        status = self._pending.popleft()
+        if status.is_last:
+            self._ended = True
+            self._pending.clear()
+        return status
+
+    def wait(self, timeout: float | None = None) -> UploadStatus:
+        """The last status; skips all others.
+
+        Args:
+            timeout: in seconds; None to wait as long as it takes.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            RuntimeError: the notifier was closed, or read to its end, before.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for status in self:
+            if status.is_last:
+                return status
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"upload {self.upload_id} did not end within {timeout:g} s")
+        raise RuntimeError("this notifier has ended")
+
+    def fail(self, error: Exception) -> None:
+        """End with ``error``: the producer in this process could not send its data."""
+        self._failure = error
+
+    def close(self) -> None:
+        """End the iteration; the upload is not touched. Safe from any thread, repeatedly."""
+        self._closed.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _news(self, block_ms: int) -> list[UploadStatus]:
+        try:
+            if self._after is None:
+                # The position comes first: what happens in between is told twice, not never.
+                self._after = self._records.last_event_id(self.upload_id)
+                return [self._status(self._present())]
+            events = self._records.events(self.upload_id, self._after, block_ms)
+            if not events:
+                self._records.get(self.upload_id)
+                return []
+        except UploadNotFound as exc:
+            return [self._error(exc)]
+        self._after = events[-1].event_id
+        return [self._status(event) for event in events]
+
+    def _present(self) -> Event:
+        upload = self._records.get(self.upload_id)
+        return Event(
+            event_id=self._after or "0",
+            state=upload.state,
+            received=upload.received,
+            stored=upload.stored,
+            length=upload.length,
+            error=upload.error,
+            error_code=upload.error_code,
+        )
+
+    def _status(self, event: Event) -> UploadStatus:
+        code, message = UploadStatusCode.PROGRESS, ""
+        error: ChunkferryError | None = None
+        total = "?" if event.length is None else event.length
+        match event.state:
+            case State.COMPLETE:
+                code, message = UploadStatusCode.OK, UPLOAD_COMPLETE
+            case State.FAILED if self._has_failed():
+                kind = InitError if event.error_code == InitError.code else UploadError
+                error = kind(event.error)
+            case State.EXPIRED | State.CANCELLED:
+                error = UploadClosed(self.upload_id, event.state, "be completed")
+            case _:
+                message = f"{event.stored} of {total} bytes stored, {event.received} received"
+        if error is not None:
+            code, message = UploadStatusCode.ERROR, str(error)
+        return UploadStatus(
+            code=code,
+            message=message,
+            error=error,
+            uploaded=event.stored,
+            received=event.received,
+            total=event.length,
+            state=event.state,
+            event_id=event.event_id,
+        )
+
+    def _has_failed(self) -> bool:
+        """True unless the failure is history: the upload was requeued since."""
+        return self._records.get(self.upload_id).state is State.FAILED
+
+    def _error(self, error: Exception) -> UploadStatus:
+        return UploadStatus(
+            code=UploadStatusCode.ERROR,
+            message=str(error),
+            error=error,
+            event_id=self._after or "0",
+        )

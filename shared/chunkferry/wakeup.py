@@ -1,0 +1,96 @@
+"""Wake-ups as Celery messages: how producers, workers and the sweep send them.
+
+A message carries an upload's id and nothing else. It may be lost, doubled or late: the stream is
+the truth, and the sweep asks again for work that nobody took up.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from chunkferry.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+log = logging.getLogger(__name__)
+
+#: The task that drains one upload, and the queue its messages go through.
+DRAIN: Final = "chunkferry.drain"
+
+#: A message nobody took for so long is worth nothing: the sweep has sent others.
+_EXPIRES: Final = 120
+#: After a failed publication the next ones are left to the sweep, for so many seconds.
+_PAUSE: Final = 10.0
+
+#: How Celery talks to its broker when it publishes: every wait has a bound.
+PUBLISHING: Final[dict[str, Any]] = {
+    "broker_connection_timeout": 2,
+    "broker_pool_acquire_timeout": 1,
+    "broker_transport_options": {
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    },
+    "task_publish_retry_policy": {
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.1,
+        "interval_max": 0.2,
+    },
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "task_ignore_result": True,
+    "task_create_missing_queues": False,
+}
+
+
+def producer_app(broker_url: str) -> Celery:
+    """A Celery application that only publishes.
+
+    Raises:
+        MissingExtra: Celery is not installed.
+    """
+    try:
+        from celery import Celery  # noqa: PLC0415 - producers may do without Celery
+        from kombu import Queue  # noqa: PLC0415
+    except ImportError as exc:
+        raise MissingExtra("sending wake-ups", "worker") from exc
+    app = Celery("chunkferry", broker=broker_url, set_as_current=False)
+    app.conf.update(PUBLISHING, task_queues=[Queue(DRAIN)], task_default_queue=DRAIN)
+    return app
+
+
+class CeleryWaker:
+    """Sends wake-ups through Celery."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._silent_until = 0.0
+
+    def wake(self, upload_id: str) -> None:
+        """Ask for a drain of the upload.
+
+        Never raises. A broker that does not answer costs a few seconds once; until it has had
+        time to recover, wake-ups are left to the sweep.
+        """
+        if time.monotonic() < self._silent_until:
+            return
+        try:
+            self._app.send_task(DRAIN, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
+        except Exception as exc:
+            self._silent_until = time.monotonic() + _PAUSE
+            log.warning(
+                "The broker did not take a wake-up; the sweep will send one.",
+                extra={"action": "wake", "upload_id": upload_id, "error": type(exc).__name__},
+            )
+
+
+class NoWaker:
+    """Sends nothing: all work waits for the sweep."""
+
+    def wake(self, upload_id: str) -> None:
+        """Do nothing."""
