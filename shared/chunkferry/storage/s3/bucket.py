@@ -1,0 +1,133 @@
+"""``Bucket``: one bucket with prefix and options: keys, heads, sessions, objects' attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from chunkferry.errors import ConfigError, InvalidPath, StoreUnavailable
+from chunkferry.filepath import MAX_BYTES, check_filepath
+from chunkferry.storage import url as urls
+from chunkferry.storage.s3 import errors, metadata
+from chunkferry.storage.s3.client import Clients
+from chunkferry.storage.s3.options import S3Options
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+    from chunkferry.upload import ChunkUpload
+
+#: Listings asked for until one is empty: late requests may add sessions in between.
+_ROUNDS: Final = 5
+
+
+class Bucket:
+    """One bucket, as one URL describes it."""
+
+    def __init__(self, url: urls.StoreUrl) -> None:
+        """Take bucket, prefix and options from ``url``.
+
+        Raises:
+            ConfigError: there is no bucket, or there are credentials in its place.
+        """
+        self.options: Final = urls.validate(url, S3Options)
+        name, _, prefix = url.location.partition("/")
+        if not name or "@" in name:
+            msg = "an s3 URL is s3://bucket/prefix, without credentials"
+            raise ConfigError(msg)
+        self.name: Final = name
+        self._prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._clients: Final = Clients(self.options)
+
+    @property
+    def client(self) -> S3Client:
+        """The client. Ask for it inside ``errors.translated``: making it may fail."""
+        return self._clients()
+
+    def key(self, filepath: str) -> str:
+        """The key of the object at ``filepath``.
+
+        Raises:
+            InvalidPath: it is no filepath, or too long together with the prefix.
+        """
+        key = self._prefix + check_filepath(filepath)
+        if len(key.encode()) > MAX_BYTES:
+            raise InvalidPath(filepath, f"is longer than {MAX_BYTES} bytes with its prefix")
+        return key
+
+    def attributes(self, upload: ChunkUpload | None = None) -> dict[str, Any]:
+        """Arguments of every call that makes an object: for ``upload``, or for a plain put.
+
+        Raises:
+            StoreRefused: S3 cannot hold the upload's metadata.
+        """
+        chosen: Mapping[str, str] = {
+            "ContentType": (upload.content_type if upload else "") or self.options.content_type,
+            "ServerSideEncryption": self.options.sse,
+            "SSEKMSKeyId": self.options.sse_kms_key_id,
+            "StorageClass": self.options.storage_class,
+            "ACL": self.options.acl,
+            "Tagging": self.options.tags,
+        }
+        found: dict[str, Any] = {name: value for name, value in chosen.items() if value}
+        if upload is not None:
+            found["Metadata"] = metadata.encode(upload.upload_id, upload.metadata)
+        return found
+
+    def head(self, key: str) -> HeadObjectOutputTypeDef | None:
+        """What S3 says of the object; None if there is none.
+
+        Raises:
+            StoreError: S3 did not say; in particular, there is no such bucket.
+        """
+        with errors.translated(f"looking at {key!r}"):
+            try:
+                return self.client.head_object(Bucket=self.name, Key=key, ChecksumMode="ENABLED")
+            except ClientError as exc:
+                if not errors.is_absent(exc):
+                    raise
+                # The answer to HEAD has no body that tells a missing bucket from a missing object.
+                self.client.head_bucket(Bucket=self.name)
+                return None
+
+    def sessions(self, key: str) -> list[str]:
+        """Ids of all open sessions for exactly ``key``."""
+        with errors.translated(f"listing the sessions of {key!r}"):
+            return list(self._listed(key))
+
+    def abort(self, key: str, session: str) -> bool:
+        """Remove a session and its parts; False if there was none."""
+        with errors.translated(f"aborting a session of {key!r}"):
+            try:
+                self.client.abort_multipart_upload(Bucket=self.name, Key=key, UploadId=session)
+            except ClientError as exc:
+                if errors.is_session_lost(exc):
+                    return False
+                raise
+            return True
+
+    def abort_all(self, key: str) -> None:
+        """Remove sessions of ``key`` until a listing shows none.
+
+        Raises:
+            StoreUnavailable: there are always new ones.
+        """
+        for _ in range(_ROUNDS):
+            sessions = self.sessions(key)
+            if not sessions:
+                return
+            for session in sessions:
+                self.abort(key, session)
+        msg = f"sessions of {key!r} are still listed after {_ROUNDS} rounds of aborts"
+        raise StoreUnavailable(msg)
+
+    def _listed(self, key: str) -> Iterator[str]:
+        pages = self.client.get_paginator("list_multipart_uploads")
+        for page in pages.paginate(Bucket=self.name, Prefix=key):
+            for session in page.get("Uploads", []):
+                # Longer keys with the same beginning are other objects.
+                if session["Key"] == key:
+                    yield session["UploadId"]

@@ -1,0 +1,85 @@
+"""``S3Options``: what an ``s3://`` URL can say. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from chunkferry.storage import url as urls
+
+Checksums = Literal["when_supported", "when_required"]
+AddressingStyle = Literal["path", "virtual", "auto"]
+
+
+class S3Options(urls.Options):
+    """Options of an ``s3://`` URL.
+
+    The defaults of ``checksums``, ``conditional_writes`` and ``addressing_style`` depend on
+    whether the store is AWS, that is on the absence of ``endpoint_url``.
+    """
+
+    endpoint_url: str = Field("", description="where the API is; AWS if empty")
+    region: str = Field("", description="AWS region; boto3's own choice if empty")
+    profile: str = Field("", description="profile of the shared credentials file")
+    addressing_style: AddressingStyle = Field(
+        "auto", description="bucket in the path or in the host name; `path` with endpoint_url"
+    )
+    checksums: Checksums = Field(
+        "when_supported",
+        description="`when_supported`: CRC32C of each part and of the object; `when_required`, "
+        "the default with endpoint_url: SHA-256 of each request's body, which every server knows",
+    )
+    conditional_writes: bool = Field(
+        True,
+        description="the server honours If-Match and If-None-Match on PUT: small objects take "
+        "one request; false with endpoint_url",
+    )
+    sse: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = Field(
+        "", description="encryption at rest; the bucket's own choice if empty"
+    )
+    sse_kms_key_id: str = Field("", description="key for `sse=aws:kms`")
+    storage_class: str = Field("", description="such as STANDARD_IA")
+    acl: str = Field("", description="canned ACL such as bucket-owner-full-control")
+    tags: str = Field("", description="object tags as a query string, percent-encoded once more")
+    content_type: str = Field(
+        "application/octet-stream", description="for uploads that name no type"
+    )
+    connections: int = Field(32, ge=1, description="connections kept open per process")
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint_without_credentials(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            msg = "must be an http or https URL"
+            raise ValueError(msg)
+        if parts.username or parts.password:
+            msg = "must hold no credentials; they come from the environment or a profile"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_others(cls, values: dict[str, str]) -> dict[str, str]:
+        if not values.get("endpoint_url"):
+            return values
+        others = {
+            "addressing_style": "path",
+            "checksums": "when_required",
+            "conditional_writes": "false",
+        }
+        return others | values
+
+    @model_validator(mode="after")
+    def _key_needs_kms(self) -> Self:
+        if self.sse_kms_key_id and not self.sse.startswith("aws:kms"):
+            msg = "sse_kms_key_id needs sse=aws:kms"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def sends_crc32c(self) -> bool:
+        """True where parts and object carry their CRC32C."""
+        return self.checksums == "when_supported"

@@ -1,0 +1,276 @@
+"""``S3FileService``: one upload as an S3 multipart upload, fenced by its session.
+
+The session's id is the fence: whatever a worker that lost its lease sends late either repeats
+the same bytes or finds no session. The object is made from the receipts that were recorded,
+never from the server's own list of parts, which late requests could have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from chunkferry.errors import InitError, IntegrityError, SessionLost, StoreUnavailable
+from chunkferry.parts import MAX_PART_SIZE
+from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
+from chunkferry.storage import manifest
+from chunkferry.storage.s3 import body, errors, metadata, receipts
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, PartTypeDef
+
+    from chunkferry.storage.s3.bucket import Bucket
+    from chunkferry.upload import ChunkUpload
+
+
+class S3FileService:
+    """One upload into a bucket. Its state is the id of its session."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket: Final = bucket
+        self._bound: ChunkUpload | None = None
+        self._session = ""
+
+    def is_initialized(self) -> bool:
+        """True once the session is known."""
+        return bool(self._session)
+
+    def save(self) -> str:
+        """The session's id; empty before ``initialize_chunk``."""
+        return self._session
+
+    def restore(self, upload: ChunkUpload, state: str) -> None:
+        """Take up ``upload``."""
+        self._bound = upload
+        self._session = state
+
+    def initialize_chunk(self, upload: ChunkUpload) -> None:
+        """Create the multipart upload; the object will carry the upload's id and metadata."""
+        self._bound = upload
+        arguments = self._bucket.attributes(upload)
+        if self._bucket.options.sends_crc32c:
+            arguments |= {"ChecksumAlgorithm": "CRC32C", "ChecksumType": "FULL_OBJECT"}
+        with errors.translated(f"starting {self._key!r}"):
+            answer = self._bucket.client.create_multipart_upload(**self._target, **arguments)
+        self._session = answer["UploadId"]
+
+    def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
+        """Upload ``part``; the receipt is its ETag, and whether that is known to be an MD5."""
+        with (
+            errors.translated(f"uploading part {part.number} of {self._key!r}"),
+            body.sent_with(part.data, heartbeat) as content,
+        ):
+            answer = self._bucket.client.upload_part(
+                **self._target,
+                UploadId=self._session,
+                PartNumber=part.number,
+                # boto3-stubs want a file of bytes; this one gives memoryviews, uncopied.
+                Body=content,  # type: ignore[arg-type]
+                **self._checksum(part.crc32c),
+            )
+        return receipts.of(part, answer["ETag"])
+
+    def find_part(self, part: Part) -> str | None:
+        """The receipt, if the session has this part with these bytes."""
+        try:
+            with errors.translated(f"looking for part {part.number} of {self._key!r}"):
+                answer = self._bucket.client.list_parts(
+                    **self._target,
+                    UploadId=self._session,
+                    PartNumberMarker=part.number - 1,
+                    MaxParts=1,
+                )
+        except SessionLost:
+            return None
+        found = next(iter(answer.get("Parts", [])), None)
+        if found is None or found["PartNumber"] != part.number or found["Size"] != len(part.data):
+            return None
+        same = found.get("ChecksumCRC32C") == receipts.crc32c_text(
+            part.crc32c
+        ) or receipts.is_md5_of(part, found["ETag"])
+        return receipts.of(part, found["ETag"]) if same else None
+
+    def complete_upload(
+        self, parts: Sequence[StoredPart], crc32c: int, heartbeat: Heartbeat
+    ) -> StoredObject:
+        """Make the object of exactly ``parts``, and hold it against them."""
+        size = manifest.total_size(parts)
+        try:
+            # A multipart upload has at least one part; that of an empty file is empty.
+            parts = parts or [self._empty_part(heartbeat)]
+            heartbeat()
+            parts = self._complete(parts, size, crc32c)
+        except SessionLost:
+            # An earlier call may have succeeded and only its answer was lost.
+            found = self._find(size)
+            if found is None:
+                raise
+            return found
+        heartbeat()
+        return self._verified(parts, size, crc32c)
+
+    def find_object(self) -> StoredObject | None:
+        """The object, if its metadata has this upload's id and its size is right."""
+        return self._find(self._upload.length)
+
+    def cleanup(self) -> None:
+        """Abort the session, and every other one that is open for this key."""
+        if self._session:
+            self._bucket.abort(self._key, self._session)
+        self._bucket.abort_all(self._key)
+
+    def can_put_whole(self, length: int) -> bool:
+        """True for objects up to 5 GiB where the server honours conditions."""
+        return self._bucket.options.conditional_writes and length <= MAX_PART_SIZE
+
+    def put_whole(self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat) -> StoredObject:
+        """Store the object on the condition that nothing has changed at its key meanwhile."""
+        self._bound = upload
+        before = self._bucket.head(self._key)
+        if before is not None and self._is_ours(before, len(part.data)):
+            return _described(before)
+        condition = {"IfMatch": before["ETag"]} if before else {"IfNoneMatch": "*"}
+        try:
+            with (
+                errors.translated(f"storing {self._key!r}"),
+                body.sent_with(part.data, heartbeat) as content,
+            ):
+                answer = self._bucket.client.put_object(
+                    **self._target,
+                    Body=content,  # type: ignore[arg-type] # see upload_part
+                    **condition,  # type: ignore[arg-type] # one of two keywords
+                    **self._bucket.attributes(upload),
+                    **self._checksum(part.crc32c),
+                )
+        except StoreUnavailable:
+            # Refused because the key changed: by an earlier try of ours, or by somebody else.
+            found = self._find(len(part.data))
+            if found is None:
+                raise
+            return found
+        return StoredObject(size=len(part.data), etag=answer["ETag"].strip('"'))
+
+    @property
+    def _upload(self) -> ChunkUpload:
+        if self._bound is None:
+            msg = "initialize_chunk or restore has to come first"
+            raise InitError(msg)
+        return self._bound
+
+    @property
+    def _key(self) -> str:
+        return self._bucket.key(self._upload.filepath)
+
+    @property
+    def _target(self) -> dict[str, Any]:
+        return {"Bucket": self._bucket.name, "Key": self._key}
+
+    def _checksum(self, crc32c: int) -> dict[str, Any]:
+        """What a request with a body carries beside its signature."""
+        return (
+            {"ChecksumCRC32C": receipts.crc32c_text(crc32c)}
+            if self._bucket.options.sends_crc32c
+            else {}
+        )
+
+    def _empty_part(self, heartbeat: Heartbeat) -> StoredPart:
+        part = Part(number=1, offset=0, data=memoryview(b""), crc32c=0)
+        return StoredPart(number=1, size=0, crc32c=0, receipt=self.upload_part(part, heartbeat))
+
+    def _complete(
+        self, parts: Sequence[StoredPart], size: int, crc32c: int
+    ) -> Sequence[StoredPart]:
+        """Complete the session; return the parts with the receipts that were accepted."""
+        try:
+            self._request_completion(parts, size, crc32c)
+        except _InvalidPart:
+            parts = self._listed_again(parts)
+            self._request_completion(parts, size, crc32c)
+        return parts
+
+    def _request_completion(self, parts: Sequence[StoredPart], size: int, crc32c: int) -> None:
+        whole: dict[str, Any] = {}
+        if self._bucket.options.sends_crc32c:
+            whole = self._checksum(crc32c) | {"ChecksumType": "FULL_OBJECT", "MpuObjectSize": size}
+        named = [{"PartNumber": part.number, "ETag": receipts.etag(part)} for part in parts]
+        with errors.translated(f"completing {self._key!r}"):
+            try:
+                self._bucket.client.complete_multipart_upload(
+                    **self._target,
+                    UploadId=self._session,
+                    MultipartUpload={"Parts": named},  # type: ignore[typeddict-item]
+                    **whole,
+                )
+            except ClientError as exc:
+                code = errors.code_of(exc)
+                if code == "InvalidPart":
+                    msg = f"completing {self._key!r}: the server knows other parts"
+                    raise _InvalidPart(msg) from exc
+                if code == "BadDigest":
+                    msg = f"the parts of {self._key!r} do not add up to what was received"
+                    raise IntegrityError(msg) from exc
+                raise
+
+    def _listed_again(self, parts: Sequence[StoredPart]) -> Sequence[StoredPart]:
+        """``parts`` with the ETags that the server has now for the same bytes.
+
+        A repeat of a part by a dead worker gets a new ETag where ETags are no MD5s (SSE-KMS).
+
+        Raises:
+            IntegrityError: a part is missing, or not shown to hold the same bytes.
+        """
+        with errors.translated(f"listing the parts of {self._key!r}"):
+            pages = self._bucket.client.get_paginator("list_parts").paginate(
+                **self._target, UploadId=self._session
+            )
+            found = {part["PartNumber"]: part for page in pages for part in page.get("Parts", [])}
+        return [self._same(part, found.get(part.number)) for part in parts]
+
+    def _same(self, part: StoredPart, found: PartTypeDef | None) -> StoredPart:
+        if found is not None and found["Size"] == part.size:
+            if found["ETag"].strip('"') == receipts.etag(part):
+                return part
+            if found.get("ChecksumCRC32C") == receipts.crc32c_text(part.crc32c):
+                return replace(part, receipt=receipts.dump(found["ETag"]))
+        msg = f"part {part.number} of {self._key!r} is not at the store any more as it was stored"
+        raise IntegrityError(msg)
+
+    def _verified(self, parts: Sequence[StoredPart], size: int, crc32c: int) -> StoredObject:
+        found = self._bucket.head(self._key)
+        if found is None:
+            msg = f"{self._key!r} was completed, but is not there"
+            raise StoreUnavailable(msg)
+        expected = {
+            "id": (self._upload.upload_id, found["Metadata"].get(metadata.UPLOAD_ID)),
+            "size": (size, found["ContentLength"]),
+        }
+        if found.get("ChecksumType") == "FULL_OBJECT" and "ChecksumCRC32C" in found:
+            expected["CRC32C"] = (receipts.crc32c_text(crc32c), found["ChecksumCRC32C"])
+        if composite := receipts.composite(parts):
+            expected["ETag"] = (composite, found["ETag"].strip('"'))
+        for what, (wanted, actual) in expected.items():
+            if wanted != actual:
+                msg = f"{self._key!r} was completed with {what} {actual}, expected {wanted}"
+                raise IntegrityError(msg)
+        return _described(found)
+
+    def _find(self, size: int | None) -> StoredObject | None:
+        found = self._bucket.head(self._key)
+        if found is None or not self._is_ours(found, size):
+            return None
+        return _described(found)
+
+    def _is_ours(self, found: HeadObjectOutputTypeDef, size: int | None) -> bool:
+        carries = found["Metadata"].get(metadata.UPLOAD_ID) == self._upload.upload_id
+        return carries and size in {None, found["ContentLength"]}
+
+
+class _InvalidPart(Exception):
+    """The server does not have a part with the ETag it was named with."""
+
+
+def _described(found: HeadObjectOutputTypeDef) -> StoredObject:
+    return StoredObject(size=found["ContentLength"], etag=found["ETag"].strip('"'))
