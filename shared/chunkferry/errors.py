@@ -17,7 +17,7 @@ class ChunkferryError(Exception):
     #: The HTTP status a front door should answer with.
     http_status: ClassVar[int] = 500
     #: True where the same call may succeed later without anybody changing anything.
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
 
 class ConfigError(ChunkferryError):
@@ -219,6 +219,10 @@ class InitError(StoreError):
     """The upload could not be started at the store; the text tells why."""
 
     code = "init_failed"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class UploadError(StoreError):

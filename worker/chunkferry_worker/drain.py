@@ -1,0 +1,381 @@
+"""The drain: one worker's turn at one upload, from its lease to letting it go.
+
+Takes what waits in the stream to the store, part by part, and completes or removes the upload
+when its time has come. Knows the ports of ledger and store, and nothing of Celery.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from chunkferry.config import Settings
+from chunkferry.errors import (
+    ChunkferryError,
+    ConfigError,
+    InitError,
+    IntegrityError,
+    LeaseLost,
+    RedisUnavailable,
+    SessionLost,
+    StoreError,
+    StoreUnavailable,
+)
+from chunkferry.moves import Acquisition, Deferral, Ending, Release
+from chunkferry.services import (
+    ChunkFileService,
+    Ledger,
+    Part,
+    Portable,
+    Reconciling,
+    SinglePut,
+    StoredObject,
+    StoredPart,
+    Waker,
+)
+from chunkferry.state import State
+from chunkferry.storage import Stores
+from chunkferry.upload import ChunkUpload
+from chunkferry_worker.lease import Aborting, Lease
+from chunkferry_worker.reader import Buffers, PartReader
+
+log = logging.getLogger(__name__)
+
+#: Shortest pause between two tries, in seconds.
+_MIN_BACKOFF: Final = 0.05
+
+
+@dataclass(slots=True, kw_only=True)
+class DrainReport:
+    """What one turn did: the result of the Celery task, as Flower shows it."""
+
+    upload_id: str
+    #: ``moves.Acquisition`` if the lease was not taken; else ``moves.Release``,
+    #: ``moves.Deferral``, the last state of an upload that ended, "lost" or "interrupted".
+    outcome: str = ""
+    filepath: str = ""
+    service: str = ""
+    #: Parts stored in this turn.
+    parts: int = 0
+    #: Their bytes.
+    size: int = 0
+    #: Bytes of the upload that are in the store now.
+    stored: int = 0
+    #: Which lease this was.
+    epoch: int = 0
+    taken_over: bool = False
+    #: What went wrong, by its code.
+    error: str = ""
+
+
+class Drain:
+    """Drains uploads, one call each. Thread-safe."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        stores: Stores,
+        waker: Waker,
+        settings: Settings,
+        *,
+        worker: str,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Drain through ``ledger`` into ``stores``.
+
+        Args:
+            ledger: where uploads are.
+            stores: where they go.
+            waker: asked for the next turn where work is left.
+            settings: for the lengths of leases and turns.
+            worker: the name shown as holder.
+            should_stop: True once this process is to end; asked after each part.
+        """
+        self._ledger = ledger
+        self._stores = stores
+        self._waker = waker
+        self._settings = settings
+        self._worker = worker
+        self._should_stop = should_stop
+        self._buffers = Buffers()
+
+    def run(self, upload_id: str) -> DrainReport:
+        """Take one turn at the upload. A duplicate, late or needless wake-up ends here.
+
+        Raises:
+            RedisUnavailable: before anything was begun.
+        """
+        report = DrainReport(upload_id=upload_id)
+        nonce = secrets.token_hex(16)
+        acquisition = self._ledger.leases.acquire(upload_id, nonce, self._worker)
+        report.outcome = acquisition
+        if acquisition not in {Acquisition.ACQUIRED, Acquisition.TAKEN_OVER}:
+            return report
+        report.taken_over = acquisition is Acquisition.TAKEN_OVER
+        try:
+            self._hold(nonce, report)
+        except LeaseLost as exc:
+            report.outcome, report.error = "lost", exc.code
+            log.info(
+                "Another worker took the upload over, or it moved on.",
+                extra={"action": "drain", "upload_id": upload_id},
+            )
+        except RedisUnavailable as exc:
+            # Nobody can be told: the lease runs out, and another turn goes on from the stream.
+            report.outcome, report.error = "interrupted", exc.code
+            log.warning(
+                "Redis went away during a drain; the upload goes on once it is back.",
+                extra={"action": "drain", "upload_id": upload_id},
+            )
+        return report
+
+    def _hold(self, nonce: str, report: DrainReport) -> None:
+        upload = self._ledger.records.get(report.upload_id)
+        lease = Lease(self._ledger.leases, upload, nonce, seconds=self._settings.lease_seconds)
+        report.filepath, report.service = upload.filepath, upload.service
+        report.epoch, report.stored = upload.epoch, upload.stored
+        try:
+            self._turn(lease, report)
+        except (LeaseLost, RedisUnavailable):
+            raise
+        except Exception as exc:
+            self._settle(lease, exc, report)
+
+    def _turn(self, lease: Lease, report: DrainReport) -> None:
+        service = self._service(lease.upload)
+        if lease.is_aborting:
+            self._remove(lease, service, report)
+            return
+        try:
+            ended = self._store(lease, service, report)
+        except Aborting:
+            self._remove(lease, service, report)
+            return
+        if ended is not None:
+            report.outcome = ended
+            return
+        released = lease.release()
+        report.outcome = released
+        if released is Release.MORE:
+            self._waker.wake(report.upload_id)
+
+    def _store(self, lease: Lease, service: ChunkFileService, report: DrainReport) -> State | None:
+        turn = Turn(lease, service, self._settings, self._buffers, self._should_stop)
+        try:
+            return turn.run(report)
+        except IntegrityError:
+            # To a former holder, bytes that the next one has stored look lost; so do those of
+            # an upload that is being removed. Both are told apart by asking.
+            lease.renew()
+            raise
+
+    def _service(self, upload: ChunkUpload) -> ChunkFileService:
+        service = self._stores[upload.service].chunk_file_service()
+        if not isinstance(service, Portable):
+            raise ConfigError(f"service {upload.service!r} is not Portable: no worker can go on")
+        service.restore(upload, upload.session)
+        return service
+
+    def _remove(self, lease: Lease, service: ChunkFileService, report: DrainReport) -> None:
+        """Remove the upload from its store, unless the object turns out to be complete."""
+        service.cleanup()
+        found = service.find_object()
+        ending = Ending.ABORTED if found is None else Ending.ADOPTED
+        report.outcome = lease.finish(ending, found)
+
+    def _settle(self, lease: Lease, error: Exception, report: DrainReport) -> None:
+        """Decide what an error means for the upload: another try, or none."""
+        upload = lease.upload
+        ours = error if isinstance(error, ChunkferryError) else None
+        code = report.error = ours.code if ours else "unexpected"
+        text = str(ours) if ours else f"{type(error).__name__} in service {upload.service!r}"
+        log.warning(
+            "A drain failed: %s",
+            text,
+            extra={"action": "drain", "upload_id": upload.upload_id, "error": code},
+            exc_info=None if ours else error,
+        )
+        if lease.is_aborting or ours is None or ours.retryable:
+            report.outcome = self._defer(lease, code, text)
+        else:
+            lease.fail(code, text)
+            report.outcome = Deferral.FAILED
+
+    def _defer(self, lease: Lease, code: str, text: str) -> Deferral:
+        longest = min(
+            self._settings.backoff_seconds * 2 ** min(lease.upload.attempts, 16),
+            self._settings.backoff_max_seconds,
+        )
+        # Full jitter: the uploads that failed together do not come back together.
+        pause = max(_MIN_BACKOFF, random.uniform(0, longest))  # noqa: S311 - no secret
+        return lease.defer(timedelta(seconds=pause), code, text)
+
+
+class Turn:
+    """The storing half of one turn: initialize, upload parts, complete."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        service: ChunkFileService,
+        settings: Settings,
+        buffers: Buffers,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._lease = lease
+        self._service = service
+        self._settings = settings
+        self._buffers = buffers
+        self._should_stop = should_stop
+        self._upload = lease.upload
+        self._stored = lease.upload.stored
+        self._crc32c = lease.upload.crc32c
+
+    def run(self, report: DrainReport) -> State | None:
+        """Store what is there; return the last state if the upload ended.
+
+        Raises:
+            Aborting: the upload is being removed.
+            LeaseLost: another worker holds it.
+            ChunkferryError: of the store.
+        """
+        whole = self._put_whole(report)
+        if whole is not None:
+            return self._lease.finish(Ending.ADOPTED, whole)
+        try:
+            self._initialize()
+            self._store_parts(report)
+            if self._stored != self._lease.standing.length:
+                return None
+            return self._complete()
+        except SessionLost:
+            return self._without_session()
+
+    def _initialize(self) -> None:
+        if self._service.is_initialized():
+            return
+        try:
+            self._service.initialize_chunk(self._upload)
+        except StoreError as exc:
+            msg = f"upload initialization error: {exc.code}: {exc}"
+            raise InitError(msg, retryable=exc.retryable) from exc
+        session = self._service.save() if isinstance(self._service, Portable) else ""
+        self._lease.record_session(session)
+
+    def _store_parts(self, report: DrainReport) -> None:
+        deadline = time.monotonic() + self._settings.slice_seconds
+        first = report.taken_over
+        with PartReader(self._lease.read, self._upload, self._buffers) as reader:
+            while span := self._span(self._stored):
+                with reader.part(*span, then=self._span(span[1])) as part:
+                    receipt = self._place(part, look_first=first)
+                    self._commit(part, receipt, reader.crc32c)
+                first = False
+                report.parts += 1
+                report.size += span[1] - span[0]
+                report.stored = self._stored
+                if (
+                    report.size >= self._settings.slice_bytes
+                    or time.monotonic() >= deadline
+                    or self._should_stop()
+                ):
+                    return
+
+    def _span(self, start: int) -> tuple[int, int] | None:
+        """The part that starts at ``start``, if all its bytes are received."""
+        received, length = self._lease.standing.received, self._lease.standing.length
+        boundary = self._upload.grid.boundary(start)
+        if received >= boundary:
+            return start, boundary
+        if received == length and start < received:
+            return start, received
+        return None
+
+    def _place(self, part: Part, *, look_first: bool) -> str:
+        """Have ``part`` at the store; ``look_first`` after a holder that may have sent it."""
+        self._lease.heartbeat()
+        if look_first and isinstance(self._service, Reconciling):
+            receipt = self._service.find_part(part)
+            if receipt is not None:
+                return receipt
+        return self._service.upload_part(part, self._lease.heartbeat)
+
+    def _commit(self, part: Part, receipt: str, crc32c: int) -> None:
+        size = len(part.data)
+        stored = StoredPart(number=part.number, size=size, crc32c=part.crc32c, receipt=receipt)
+        finish = part.offset + size
+        self._lease.commit(
+            part.offset, stored, crc32c=crc32c, boundary=self._upload.grid.boundary(finish)
+        )
+        self._stored, self._crc32c = finish, crc32c
+
+    def _complete(self) -> State:
+        self._lease.begin_complete()
+        parts = self._lease.stored_parts()
+        self._require_contiguous(parts)
+        self._lease.heartbeat()
+        made = self._service.complete_upload(parts, self._crc32c, self._lease.heartbeat)
+        return self._lease.finish(Ending.COMPLETE, self._require_whole(made))
+
+    def _put_whole(self, report: DrainReport) -> StoredObject | None:
+        """Store a small file that is all there in one request, where the store can."""
+        upload, service = self._upload, self._service
+        length = self._lease.standing.length
+        if (
+            length is None
+            or self._lease.standing.received != length
+            or length > upload.grid.boundary(0)
+            or self._stored
+            or service.is_initialized()
+            or not isinstance(service, SinglePut)
+            or not service.can_put_whole(length)
+        ):
+            return None
+        if report.taken_over and (found := service.find_object()) is not None:
+            return found
+        with (
+            PartReader(self._lease.read, upload, self._buffers) as reader,
+            reader.part(0, length, then=None) as part,
+        ):
+            self._lease.heartbeat()
+            made = service.put_whole(upload, part, self._lease.heartbeat)
+        report.parts, report.size, report.stored = 1, length, length
+        return self._require_whole(made)
+
+    def _without_session(self) -> State:
+        """The store forgot the session: the object may be there, or everything may be lost.
+
+        Raises:
+            SessionLost: stored parts are gone, and their bytes are freed here.
+            StoreUnavailable: nothing was stored yet; the next turn begins anew.
+        """
+        found = self._service.find_object()
+        if found is not None:
+            return self._lease.finish(Ending.ADOPTED, found)
+        if self._stored:
+            raise SessionLost(
+                f"the store lost the session with {self._stored} stored bytes: "
+                "cancel the upload and send the file again"
+            )
+        self._lease.record_session("", expected=self._upload.session)
+        raise StoreUnavailable("the store lost the session before a part was stored")
+
+    def _require_contiguous(self, parts: list[StoredPart]) -> None:
+        expected = [end - start for start, end in self._upload.grid.ranges(self._stored)]
+        if [part.size for part in parts] != expected:
+            raise IntegrityError(
+                f"{len(parts)} parts of {sum(part.size for part in parts)} bytes are recorded, "
+                f"expected {len(expected)} of {self._stored}"
+            )
+
+    def _require_whole(self, made: StoredObject) -> StoredObject:
+        length = self._lease.standing.length
+        if made.size != length:
+            raise IntegrityError(f"the object has {made.size} bytes, expected {length}")
+        return made

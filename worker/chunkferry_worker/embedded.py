@@ -1,0 +1,43 @@
+"""A worker and a beat inside the caller's process: ``ChunkManager.run_uploader``."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final, cast
+
+from celery.beat import EmbeddedService
+
+from chunkferry.config import Settings
+from chunkferry_worker.celery import create_app
+
+if TYPE_CHECKING:
+    from celery.beat import _Threaded
+
+#: Uploads drained at the same time.
+_CONCURRENCY: Final = 4
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Run until ``stop`` is set; drains then end after the part they are at.
+
+    Raises:
+        ConfigError: Redis is unfit.
+        RedisUnavailable: it does not answer.
+    """
+    app, runtime = create_app(settings)
+    runtime.require_usable()
+    worker = app.WorkController(
+        app=app, pool="threads", concurrency=_CONCURRENCY, without_mingle=True, without_gossip=True
+    )
+    # The annotation knows both forms of the service; in a thread it is always this one.
+    beat = cast("_Threaded", EmbeddedService(app, thread=True))
+
+    def end() -> None:
+        stop.wait()
+        runtime.stop()
+        beat.stop()
+        worker.stop()
+
+    threading.Thread(target=end, name="chunkferry-stop", daemon=True).start()
+    beat.start()
+    worker.start()

@@ -1,0 +1,79 @@
+"""What the tasks of one process work with, made on first use.
+
+This is the composition root of the worker: the only place that knows both Redis and the stores.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from chunkferry import connection, wakeup
+from chunkferry.config import Settings
+from chunkferry.ledger import RedisLedger
+from chunkferry.storage import Stores
+from chunkferry_worker.drain import Drain
+from chunkferry_worker.sweep import Sweep
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+
+class Runtime:
+    """Ledger, stores and use cases of this process. Thread-safe; survives a fork."""
+
+    def __init__(self, settings: Settings, app: Celery) -> None:
+        self._settings = settings
+        self._app = app
+        self._lock = threading.Lock()
+        self._made_by = 0
+        # Made before the pool forks, so that the children see what the main process is told.
+        self._stopping = multiprocessing.Event()
+
+    def require_usable(self) -> None:
+        """Check Redis before any work is taken.
+
+        Raises:
+            ConfigError: it is unfit: evicting, too old, a replica, or of another layout.
+            RedisUnavailable: it does not answer.
+        """
+        self._ledger().records.require_usable()
+
+    def stop(self) -> None:
+        """Have running drains end after the part they are at."""
+        self._stopping.set()
+
+    @property
+    def drain(self) -> Drain:
+        """The drain of this process."""
+        self._make()
+        return self._drain
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep of this process."""
+        self._make()
+        return self._sweep
+
+    def _ledger(self) -> RedisLedger:
+        return RedisLedger(connection.connect(self._settings.redis_url), self._settings)
+
+    def _make(self) -> None:
+        with self._lock:
+            if self._made_by == os.getpid():
+                return
+            ledger, stores = self._ledger(), Stores(self._settings.services)
+            waker = wakeup.CeleryWaker(self._app)
+            self._drain = Drain(
+                ledger,
+                stores,
+                waker,
+                self._settings,
+                worker=f"{socket.gethostname()}/{os.getpid()}",
+                should_stop=self._stopping.is_set,
+            )
+            self._sweep = Sweep(ledger, stores, waker, self._settings)
+            self._made_by = os.getpid()

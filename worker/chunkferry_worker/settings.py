@@ -1,0 +1,52 @@
+"""How Celery is set up: queues, bounds, the beat. Derived from ``chunkferry.config.Settings``.
+
+Messages are acknowledged early on purpose: a lost wake-up costs seconds, because the sweep sends
+another; a late acknowledgement would bring all the duplicates of Celery's visibility timeout.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kombu import Queue
+
+from chunkferry.config import Settings
+from chunkferry.wakeup import DRAIN, PUBLISHING
+
+#: The task of the sweep.
+SWEEP: Final = "chunkferry.sweep"
+#: The queue of everything but drains.
+MAINTENANCE: Final = "chunkferry.maintenance"
+
+#: Last resort against a call that hangs for ever, in seconds; the prefork pool kills the process.
+#: Its lease is long lost by then, so nobody waits for it.
+_TIME_LIMIT: Final = 3600
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """All of Celery's configuration."""
+    return {
+        **PUBLISHING,
+        "broker_url": settings.broker,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_queues": [Queue(DRAIN), Queue(MAINTENANCE)],
+        "task_default_queue": MAINTENANCE,
+        "task_routes": {DRAIN: {"queue": DRAIN}, SWEEP: {"queue": MAINTENANCE}},
+        "task_acks_late": False,
+        "task_time_limit": _TIME_LIMIT,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "event_queue_expires": 60.0,
+        # Nothing but this one interval: no schedule file is needed.
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_schedule": {
+            SWEEP: {
+                "task": SWEEP,
+                "schedule": settings.sweep_seconds,
+                # Without a worker, sweeps do not pile up.
+                "options": {"expires": settings.sweep_seconds * 2},
+            }
+        },
+    }

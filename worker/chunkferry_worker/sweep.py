@@ -1,0 +1,106 @@
+"""The sweep: looks at what is due. Any number of sweeps at once do no harm.
+
+Expires uploads whose producers went silent, sends wake-ups for work that nobody took up (lost
+messages, dead workers, tries put off), and looks after ended uploads for late effects at their
+stores. Scans nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from chunkferry.config import Settings
+from chunkferry.errors import ChunkferryError, UploadNotFound
+from chunkferry.moves import Rousing
+from chunkferry.services import Ledger, Reaping, Waker
+from chunkferry.storage import Stores
+from chunkferry.upload import ChunkUpload
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class SweepReport:
+    """What one sweep did: the result of the Celery task, as Flower shows it."""
+
+    #: Uploads that were due.
+    due: int = 0
+    #: Wake-ups sent.
+    woken: int = 0
+    #: Uploads that begin to be removed after their producers' silence.
+    expired: int = 0
+    #: Ended uploads looked after once more.
+    graves: int = 0
+    #: Unfinished sessions found there and removed.
+    reaped: int = 0
+
+
+class Sweep:
+    """Sweeps, one call each. Thread-safe."""
+
+    def __init__(self, ledger: Ledger, stores: Stores, waker: Waker, settings: Settings) -> None:
+        self._ledger = ledger
+        self._stores = stores
+        self._waker = waker
+        self._settings = settings
+
+    def run(self) -> SweepReport:
+        """Look at all that is due now, for about one turn of a drain at the longest.
+
+        Raises:
+            RedisUnavailable: the next sweep will do it.
+        """
+        report = SweepReport()
+        deadline = time.monotonic() + self._settings.slice_seconds
+        for upload_id in self._ledger.agenda.due():
+            self._rouse(upload_id, report)
+        for upload_id in self._ledger.agenda.graves():
+            # Stores may be slow or down; what is left now is still there for the next sweep.
+            if time.monotonic() > deadline:
+                break
+            self._look_after(upload_id, report)
+        return report
+
+    def _rouse(self, upload_id: str, report: SweepReport) -> None:
+        report.due += 1
+        outcome = self._ledger.agenda.rouse(upload_id)
+        if outcome is Rousing.EXPIRED:
+            report.expired += 1
+            log.info(
+                "An upload expired and is being removed.",
+                extra={"action": "expire", "upload_id": upload_id},
+            )
+        if outcome in {Rousing.WAKE, Rousing.EXPIRED}:
+            report.woken += 1
+            self._waker.wake(upload_id)
+
+    def _look_after(self, upload_id: str, report: SweepReport) -> None:
+        report.graves += 1
+        try:
+            upload = self._ledger.records.get(upload_id)
+        except UploadNotFound:
+            self._ledger.agenda.forget_grave(upload_id)
+            return
+        try:
+            report.reaped += self._reap(upload)
+        except ChunkferryError as exc:
+            log.warning(
+                "Cannot look for what an ended upload left at its store: %s",
+                exc,
+                extra={"action": "reap", "upload_id": upload_id, "error": exc.code},
+            )
+        else:
+            self._ledger.agenda.forget_grave(upload_id)
+
+    def _reap(self, upload: ChunkUpload) -> int:
+        store = self._stores[upload.service]
+        if not isinstance(store, Reaping):
+            return 0
+        return store.reap(upload, lambda: self._path_is_quiet(upload))
+
+    def _path_is_quiet(self, upload: ChunkUpload) -> bool:
+        """True if no upload to the same path is alive."""
+        newest = self._ledger.records.find(upload.service, upload.filepath)
+        return newest is None or newest.has_ended

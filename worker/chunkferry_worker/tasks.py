@@ -1,0 +1,28 @@
+"""The Celery tasks: each parses, calls one use case, and returns what Flower is to show."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from chunkferry import wakeup
+from chunkferry_worker.settings import SWEEP
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    from chunkferry_worker.runtime import Runtime
+
+
+def register(app: Celery, runtime: Runtime) -> None:
+    """Add the tasks to ``app``."""
+
+    @app.task(name=wakeup.DRAIN)
+    def drain(upload_id: str) -> dict[str, Any]:
+        """Take one turn at an upload."""
+        return asdict(runtime.drain.run(upload_id))
+
+    @app.task(name=SWEEP)
+    def sweep() -> dict[str, Any]:
+        """Look at all that is due."""
+        return asdict(runtime.sweep.run())
