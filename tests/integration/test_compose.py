@@ -259,6 +259,7 @@ def test_beat_sends_the_sweep_and_gets_healthy(stack: compose.Stack, broker: red
     )
     message = json.loads(broker.lindex("chunkferry.maintenance", -1) or "")
     assert message["headers"]["task"] == "chunkferry.sweep"
+    assert broker.llen("chunkferry.drain") == 0
     assert stack.healthy("beat")
     assert beat.stop() == 0, beat.log
 
