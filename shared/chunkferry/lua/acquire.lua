@@ -14,7 +14,8 @@ if not intake.state or ended(intake.state) then
 end
 if intake.state == 'failed' then return {'failed'} end
 local work = read_work(key.work)
-local another = work.owner ~= '' and work.owner ~= arg.nonce
+local mine = work.owner == arg.nonce -- the same call again
+local another = work.owner ~= '' and not mine
 if another and num(work.lease_until) > t then return {'held'} end
 if num(work.retry_at) > t then return {'early'} end
 if not runnable(intake, work) then
@@ -22,13 +23,14 @@ if not runnable(intake, work) then
   due_at(key.due, arg.upload_id, num(intake.expires_at))
   return {'idle'}
 end
-if num(work.deaths) >= num(arg.max_deaths) and intake.state ~= 'aborting' then
+if not mine and num(work.deaths) >= num(arg.max_deaths) and intake.state ~= 'aborting' then
   park(key, arg.upload_id, intake, work, 'quarantined',
     int(num(work.deaths)) .. ' workers died on this upload one after another', arg.failed_ms)
   return {'quarantined'}
 end
 local lease_until = t + num(arg.lease_ms)
-put(key.work, 'owner', arg.nonce, 'worker', arg.worker, 'epoch', num(work.epoch) + 1,
-  'lease_until', lease_until, 'deaths', num(work.deaths) + 1, 'scheduled', 1)
+local more = mine and 0 or 1
+put(key.work, 'owner', arg.nonce, 'worker', arg.worker, 'epoch', num(work.epoch) + more,
+  'lease_until', lease_until, 'deaths', num(work.deaths) + more, 'scheduled', 1)
 due_at(key.due, arg.upload_id, lease_until + num(arg.slack_ms))
 return {'acquired', another and 1 or 0}
