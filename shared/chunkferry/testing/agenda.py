@@ -1,0 +1,81 @@
+"""The moves of the sweep, in memory: the twin of ``chunkferry.ledger.agenda``."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from chunkferry import keys
+from chunkferry.ledger.scripts import SLACK
+from chunkferry.moves import Rousing
+from chunkferry.state import State
+from chunkferry.testing.book import Book, Entry, has_ended
+
+#: Longest pause between two wake-ups for the same work, in milliseconds.
+_REWAKE_MAX: Final = 300_000
+
+
+class MemoryAgenda:
+    """The sweep's side of the ledger; see ``services.Agenda``."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Uploads to look at now, up to ``limit`` of each shard."""
+        with self._book.turn() as now:
+            return _ripe(self._book.due, now, limit)
+
+    def rouse(self, upload_id: str) -> Rousing:
+        """Look at an upload that is due."""
+        book = self._book
+        with book.turn() as now:
+            entry = book.find(upload_id)
+            if entry is None or has_ended(entry):
+                book.due.pop(upload_id, None)
+                return Rousing.GONE
+            if entry.owner and entry.lease_until > now:
+                book.due[upload_id] = entry.lease_until + SLACK
+                return Rousing.HELD
+            if book.due[upload_id] > now:
+                return Rousing.EARLY
+            return self._rouse(entry, now)
+
+    def _rouse(self, entry: Entry, now: int) -> Rousing:
+        """Look at an upload that is due and that nobody holds."""
+        book = self._book
+        if entry.state is State.FAILED and now < entry.failed_until:
+            book.due[entry.upload_id] = entry.failed_until
+            return Rousing.FAILED
+        if entry.is_runnable:
+            pause = min(book.rewake_ms * 2 ** min(entry.rewakes, 20), _REWAKE_MAX)
+            entry.scheduled, entry.rewakes = True, entry.rewakes + 1
+            book.due[entry.upload_id] = now + pause
+            return Rousing.WAKE
+        if entry.state is State.FAILED or now >= entry.expires_at:
+            book.abort(entry, State.EXPIRED, now)
+            return Rousing.EXPIRED
+        entry.scheduled = False
+        entry.let_go()
+        book.due[entry.upload_id] = entry.expires_at
+        return Rousing.IDLE
+
+    def graves(self, limit: int = 100) -> list[str]:
+        """Ended uploads to look after once more at their store, up to ``limit`` of each shard."""
+        with self._book.turn() as now:
+            return _ripe(self._book.graves, now, limit)
+
+    def forget_grave(self, upload_id: str) -> None:
+        """Nothing of an ended upload is left at its store."""
+        keys.shard_of(upload_id)
+        with self._book.turn():
+            self._book.graves.pop(upload_id, None)
+
+
+def _ripe(moments: Mapping[str, int], now: int, limit: int) -> list[str]:
+    """The uploads whose moment has come, in order, up to ``limit`` of each shard."""
+    shards = defaultdict[int, list[str]](list)
+    for _, upload_id in sorted((at, upload_id) for upload_id, at in moments.items() if at <= now):
+        shards[keys.shard_of(upload_id)].append(upload_id)
+    return [upload_id for shard in sorted(shards) for upload_id in shards[shard][:limit]]

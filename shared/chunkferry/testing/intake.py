@@ -1,0 +1,202 @@
+"""The producers' moves, in memory: the twin of ``chunkferry.ledger.intake``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final
+
+import google_crc32c
+
+from chunkferry import config, keys
+from chunkferry.errors import (
+    Backpressure,
+    ContentConflict,
+    IntegrityError,
+    LengthMismatch,
+    OffsetMismatch,
+    UploadClosed,
+    UploadInProgress,
+)
+from chunkferry.ledger.scripts import milliseconds
+from chunkferry.moves import Accepted, Created, Draft
+from chunkferry.state import State
+from chunkferry.testing.book import Book, Entry, has_ended
+
+#: Progress of receiving is told at most this often, in milliseconds.
+_TOLD_EVERY: Final = 200
+#: A producer that has to wait tries again after so many seconds.
+_RETRY_AFTER: Final = 0.1
+
+_KNOWS_ITS_BYTES: Final = frozenset(
+    {State.RECEIVING, State.RECEIVED, State.COMPLETING, State.COMPLETE}
+)
+_CANCELLABLE: Final = frozenset({State.RECEIVING, State.RECEIVED, State.FAILED})
+
+
+class MemoryIntake:
+    """The producers' side of the ledger; see ``services.Intake``."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def create(self, draft: Draft) -> Created:
+        """Begin an upload."""
+        book = self._book
+        with book.turn() as now:
+            other = book.newest(draft.service, draft.filepath)
+            if other is not None:
+                if draft.idempotency_key and other.token == draft.idempotency_key:
+                    return Created(upload_id=other.upload_id, wake=False, existed=True)
+                if not has_ended(other):
+                    raise UploadInProgress(draft.filepath, other.upload_id, other.state)
+            entry = self._begun(draft, now)
+            book.add(entry)
+            book.due[entry.upload_id] = (
+                now + book.rewake_ms if entry.scheduled else entry.expires_at
+            )
+            book.tell(entry)
+            return Created(upload_id=entry.upload_id, wake=entry.scheduled, existed=False)
+
+    def _begun(self, draft: Draft, now: int) -> Entry:
+        shard = keys.shard_of_path(draft.service, draft.filepath, self._book.settings.shards)
+        idle_ms = milliseconds(draft.expiry)
+        return Entry(
+            upload_id=keys.new_upload_id(shard),
+            service=draft.service,
+            filepath=draft.filepath,
+            state=State.RECEIVED if draft.length == 0 else State.RECEIVING,
+            length=draft.length,
+            grid=draft.grid,
+            idle_ms=idle_ms,
+            created_at=now,
+            expires_at=now + idle_ms,
+            content_type=draft.content_type,
+            metadata=dict(draft.metadata),
+            token=draft.idempotency_key,
+            ripe_at=draft.grid.boundary(0),
+            scheduled=draft.length == 0,
+        )
+
+    def append(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> Accepted:
+        """Accept bytes, all or none."""
+        data = b"".join(pieces)
+        finish = start + len(data)
+        with self._book.turn() as now:
+            entry = self._book.entry(upload_id)
+            if entry.state not in _KNOWS_ITS_BYTES:
+                raise UploadClosed(upload_id, entry.state)
+            if max(start, finish) <= entry.received:
+                self._require_same(entry, start, data)
+                return Accepted(received=entry.received, wake=False)
+            self._require_room(entry, start, finish, now)
+            ends = accumulate(map(len, pieces), initial=start)
+            next(ends)
+            entry.parts.update(zip(ends, map(bytes, pieces), strict=True))
+            entry.last = (start, finish, google_crc32c.value(data))
+            return Accepted(received=finish, wake=self._accept(entry, finish, now))
+
+    def _require_room(self, entry: Entry, start: int, finish: int, now: int) -> None:
+        if entry.state is not State.RECEIVING:
+            raise UploadClosed(entry.upload_id, entry.state)
+        if entry.length is not None and finish > entry.length:
+            raise LengthMismatch(
+                f"the file was announced with {entry.length} bytes, "
+                f"but this data ends at byte {finish}"
+            )
+        if start != entry.received:
+            raise OffsetMismatch(entry.received, start)
+        window = max(self._book.settings.window, entry.ripe_at - entry.stored + config.APPEND_BATCH)
+        begins_a_part = start == entry.stored or finish > entry.ripe_at
+        if finish - entry.stored > window or (self._book.is_pressed and begins_a_part):
+            entry.expires_at = now + entry.idle_ms
+            raise Backpressure(entry.received, _RETRY_AFTER)
+
+    def _accept(self, entry: Entry, finish: int, now: int) -> bool:
+        """Count the bytes as received; True if a wake-up is to be sent."""
+        entry.received = finish
+        entry.expires_at = now + entry.idle_ms
+        if finish == entry.length:
+            entry.state = State.RECEIVED
+        if entry.state is State.RECEIVED or now - entry.told_at >= _TOLD_EVERY:
+            entry.told_at = now
+            self._book.tell(entry)
+        if not entry.scheduled and not entry.is_runnable:
+            self._book.due[entry.upload_id] = entry.expires_at
+        return self._schedule(entry, now)
+
+    def _schedule(self, entry: Entry, now: int) -> bool:
+        """Note that a wake-up is on its way; True if it is to be sent."""
+        if entry.scheduled or not entry.is_runnable:
+            return False
+        entry.scheduled, entry.rewakes = True, 0
+        self._book.due[entry.upload_id] = now + self._book.rewake_ms
+        return True
+
+    def _require_same(self, entry: Entry, start: int, data: bytes) -> None:
+        """Refuse repeated bytes that differ, as far as that can still be told."""
+        finish = start + len(data)
+        if entry.last is not None and entry.last[:2] == (start, finish):
+            if entry.last[2] != google_crc32c.value(data):
+                raise ContentConflict(start, finish)
+            return
+        at = max(start, entry.stored)
+        try:
+            for known in self._book.read(entry.upload_id, at, finish):
+                if not data.startswith(known, at - start):
+                    raise ContentConflict(at, at + len(known))
+                at += len(known)
+        except IntegrityError:
+            return
+
+    def set_length(self, upload_id: str, length: int) -> bool:
+        """Say how long the file is."""
+        with self._book.turn() as now:
+            entry = self._book.entry(upload_id)
+            if entry.length == length:
+                return False
+            if entry.length is not None:
+                raise LengthMismatch(
+                    f"the length was announced as {entry.length} bytes, not {length}"
+                )
+            if entry.state is not State.RECEIVING:
+                raise UploadClosed(upload_id, entry.state, "change its length")
+            if length < entry.received:
+                raise LengthMismatch(
+                    f"{entry.received} bytes are received already, the length cannot be {length}"
+                )
+            entry.length = length
+            if length == entry.received:
+                entry.state = State.RECEIVED
+            self._book.tell(entry)
+            return self._schedule(entry, now)
+
+    def cancel(self, upload_id: str) -> bool:
+        """Have the upload removed."""
+        with self._book.turn() as now:
+            entry = self._book.entry(upload_id)
+            if entry.state is State.CANCELLED or (
+                entry.state is State.ABORTING and entry.reason is State.CANCELLED
+            ):
+                return False
+            if entry.state not in _CANCELLABLE:
+                raise UploadClosed(upload_id, entry.state, "be cancelled")
+            self._book.abort(entry, State.CANCELLED, now)
+            return True
+
+    def requeue(self, upload_id: str) -> bool:
+        """Give a failed upload another chance."""
+        with self._book.turn() as now:
+            entry = self._book.entry(upload_id)
+            if entry.state is not State.FAILED:
+                raise UploadClosed(upload_id, entry.state, "be requeued")
+            whole = entry.received == entry.length
+            entry.state = State.RECEIVED if whole else State.RECEIVING
+            entry.expires_at = now + entry.idle_ms
+            entry.another_chance()
+            entry.without_error()
+            entry.failed_until = 0
+            self._book.due[upload_id] = entry.expires_at
+            wake = self._schedule(entry, now)
+            self._book.tell(entry)
+            return wake

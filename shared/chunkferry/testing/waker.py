@@ -1,0 +1,26 @@
+"""``RecordingWaker``: keeps wake-ups instead of sending them; can lose and double them."""
+
+from __future__ import annotations
+
+
+class RecordingWaker:
+    """A ``Waker`` that a test drains by hand. Thread-safe."""
+
+    def __init__(self) -> None:
+        #: Uploads somebody asked to wake, in order.
+        self.asked: list[str] = []
+        #: Wake-ups that arrived, in order: what a worker would see.
+        self.arrived: list[str] = []
+        #: How often each wake-up arrives from now on: 0 loses it, 2 doubles it.
+        self.copies = 1
+
+    def wake(self, upload_id: str) -> None:
+        """Keep the wake-up."""
+        self.asked.append(upload_id)
+        self.arrived.extend([upload_id] * self.copies)
+
+    def take(self) -> list[str]:
+        """The wake-ups that arrived since the last call."""
+        taken = list(self.arrived)
+        del self.arrived[: len(taken)]
+        return taken
