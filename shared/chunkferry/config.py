@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
+from annotated_types import Gt
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -24,6 +26,18 @@ from chunkferry.errors import ConfigError
 APPEND_BATCH = 2 * parts.MAX_ENTRY
 
 PartSize = Annotated[int, AfterValidator(parts.check_part_size)]
+
+
+def _seconds(value: object) -> object:
+    """Take a variable that is a plain number for seconds; other forms are ISO 8601."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+#: A length of time: seconds, or ISO 8601 such as ``PT12H`` or ``P1D``.
+Span = Annotated[timedelta, BeforeValidator(_seconds), Gt(timedelta(0))]
 
 
 class Settings(BaseSettings):
@@ -42,13 +56,13 @@ class Settings(BaseSettings):
     chunk_size_limit: PartSize = Field(
         8 * parts.MIB, description="preferred part size in bytes: 5 MiB or more, in 256 KiB steps"
     )
-    incomplete_upload_expiry: timedelta = Field(
+    incomplete_upload_expiry: Span = Field(
         timedelta(days=1), description="silence after which an incomplete upload is given up"
     )
-    failed_upload_expiry: timedelta = Field(
+    failed_upload_expiry: Span = Field(
         timedelta(days=7), description="how long a failed upload waits for `requeue`"
     )
-    result_ttl: timedelta = Field(
+    result_ttl: Span = Field(
         timedelta(hours=1), description="how long an ended upload can still be asked about"
     )
     window: PositiveInt = Field(

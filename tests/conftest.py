@@ -1,0 +1,8 @@
+"""Fixtures of the whole test suite."""
+
+pytest_plugins = [
+    "tests.servers.redis",
+    "tests.servers.s3",
+    "tests.servers.stores",
+    "tests.servers.workers",
+]
