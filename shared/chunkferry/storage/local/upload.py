@@ -129,22 +129,24 @@ class LocalFileService:
 
     def has_leftovers(self) -> bool:
         """True if there is an unfinished file of this upload."""
+        name = self._temporary
         with (
             tree.translated("looking for an unfinished file"),
             suppress(FileNotFoundError),
             self._tree.staging() as folder,
         ):
-            return tree.stat_file(folder, self._temporary) is not None
+            return tree.stat_file(folder, name) is not None
         return False
 
     def remove_leftovers(self) -> bool:
         """Remove the unfinished file; True if there was one."""
+        name = self._temporary
         with (
             tree.translated("removing an unfinished file"),
             suppress(FileNotFoundError),
             self._tree.staging() as folder,
         ):
-            os.unlink(self._temporary, dir_fd=folder)
+            os.unlink(name, dir_fd=folder)
             return True
         return False
 

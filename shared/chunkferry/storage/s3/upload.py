@@ -76,16 +76,9 @@ class S3FileService:
     def find_part(self, part: Part) -> str | None:
         """The receipt, if the session has this part with these bytes."""
         try:
-            with errors.translated(f"looking for part {part.number} of {self._key!r}"):
-                answer = self._bucket.client.list_parts(
-                    **self._target,
-                    UploadId=self._session,
-                    PartNumberMarker=part.number - 1,
-                    MaxParts=1,
-                )
+            found = self._part_after(part.number - 1)
         except SessionLost:
             return None
-        found = next(iter(answer.get("Parts", [])), None)
         if found is None or found["PartNumber"] != part.number or found["Size"] != len(part.data):
             return None
         same = found.get("ChecksumCRC32C") == receipts.crc32c_text(
@@ -103,11 +96,15 @@ class S3FileService:
             parts = parts or [self._empty_part(heartbeat)]
             heartbeat()
             parts = self._complete(parts, size, crc32c)
-        except SessionLost:
+        except (SessionLost, StoreUnavailable) as exc:
+            # Ceph answers 500 for ever, instead of NoSuchUpload, once the session is gone.
+            if not isinstance(exc, SessionLost) and self._has_session():
+                raise
             # An earlier call may have succeeded and only its answer was lost.
             found = self._find(size)
             if found is None:
-                raise
+                msg = f"the session of {self._key!r} is gone, and the object is not ours"
+                raise SessionLost(msg) from exc
             return found
         heartbeat()
         return self._verified(parts, size, crc32c)
@@ -132,7 +129,8 @@ class S3FileService:
         before = self._bucket.head(self._key)
         if before is not None and self._is_ours(before, len(part.data)):
             return _described(before)
-        condition = {"IfMatch": before["ETag"]} if before else {"IfNoneMatch": "*"}
+        # Without its quotes, which Ceph does not understand here and AWS does not need.
+        condition = {"IfMatch": before["ETag"].strip('"')} if before else {"IfNoneMatch": "*"}
         try:
             with (
                 errors.translated(f"storing {self._key!r}"),
@@ -175,6 +173,25 @@ class S3FileService:
             if self._bucket.options.sends_crc32c
             else {}
         )
+
+    def _part_after(self, number: int) -> PartTypeDef | None:
+        """The first part at the store with a higher number; None if there is none.
+
+        Raises:
+            SessionLost: there is no such session.
+        """
+        with errors.translated(f"listing the parts of {self._key!r}"):
+            answer = self._bucket.client.list_parts(
+                **self._target, UploadId=self._session, PartNumberMarker=number, MaxParts=1
+            )
+        return next(iter(answer.get("Parts", [])), None)
+
+    def _has_session(self) -> bool:
+        try:
+            self._part_after(0)
+        except SessionLost:
+            return False
+        return True
 
     def _empty_part(self, heartbeat: Heartbeat) -> StoredPart:
         part = Part(number=1, offset=0, data=memoryview(b""), crc32c=0)
