@@ -265,8 +265,10 @@ class Turn:
         except StoreError as exc:
             msg = f"upload initialization error: {exc.code}: {exc}"
             raise InitError(msg, retryable=exc.retryable) from exc
-        session = self._service.save() if isinstance(self._service, Portable) else ""
-        self._lease.record_session(session)
+        self._lease.record_session(self._session())
+
+    def _session(self) -> str:
+        return self._service.save() if isinstance(self._service, Portable) else ""
 
     def _store_parts(self, report: DrainReport) -> None:
         deadline = time.monotonic() + self._settings.slice_seconds
@@ -363,7 +365,7 @@ class Turn:
                 f"the store lost the session with {self._stored} stored bytes: "
                 "cancel the upload and send the file again"
             )
-        self._lease.record_session("", expected=self._upload.session)
+        self._lease.record_session("", expected=self._session())
         raise StoreUnavailable("the store lost the session before a part was stored")
 
     def _require_contiguous(self, parts: list[StoredPart]) -> None:
