@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.servers.s3",
     "tests.servers.stores",
     "tests.servers.workers",
+    "tests.ledgers",
 ]

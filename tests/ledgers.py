@@ -1,0 +1,318 @@
+"""The ledger in Redis and its twin in memory, each in a world whose time a test tells.
+
+Parts are eight bytes and windows three parts here, so that tests stay readable and quick. A
+fixture of this plugin per kind, and ``world`` for what has to hold in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, Final, cast
+
+import google_crc32c
+import pytest
+from tests.servers.redis import RedisServer
+
+from chunkferry import config, connection, keys, lua, parts
+from chunkferry.config import Settings
+from chunkferry.ledger import RedisLedger
+from chunkferry.moves import Accepted, Acquisition, Draft, Ending
+from chunkferry.parts import Grid
+from chunkferry.services import Ledger, StoredPart
+from chunkferry.state import State
+from chunkferry.testing import ManualClock, MemoryLedger
+from chunkferry.upload import ChunkUpload
+
+GRID: Final = Grid(8)
+#: What uploads consist of: no byte equals its neighbours.
+DATA: Final = bytes(range(256))
+#: Bytes of one transaction, in place of ``config.APPEND_BATCH``.
+BATCH: Final = 8
+
+#: The test's clock in Redis, and the Lua that reads it as TIME would be read.
+CLOCK_KEY: Final = "cf:clock"
+CLOCK: Final = (
+    f"{{math.floor(redis.call('GET', '{CLOCK_KEY}') / 1000), "
+    f"redis.call('GET', '{CLOCK_KEY}') % 1000 * 1000}}"
+)
+#: A database of our own on the shared server, emptied before each test.
+_DATABASE: Final = 9
+
+#: (script, answer) that any test got from Redis.
+answers: Final[set[tuple[str, str]]] = set()
+
+
+def small_settings(**changes: object) -> Settings:
+    """Settings with limits that a test reaches."""
+    limits: dict[str, object] = {
+        "window": 24,
+        "incomplete_upload_expiry": timedelta(seconds=100),
+        "failed_upload_expiry": timedelta(seconds=600),
+        "result_ttl": timedelta(seconds=1005),
+        "lease_seconds": 30.0,
+        "rewake_seconds": 15.0,
+        "max_attempts": 3,
+        "max_deaths": 3,
+        "shards": 4,
+    }
+    # Past validation, which wants windows of megabytes.
+    return config.load().model_copy(update={**limits, **changes})
+
+
+class World:
+    """A ledger, its clock, and the usual steps of a producer and a worker."""
+
+    def __init__(self, ledger: Ledger, clock: ManualClock, settings: Settings) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self.settings = settings
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(timedelta(seconds=seconds))
+
+    def press(self) -> None:
+        """Let memory be short."""
+        raise NotImplementedError
+
+    def get(self, upload_id: str) -> ChunkUpload:
+        """The upload as it is now."""
+        return self.ledger.records.get(upload_id)
+
+    def begin(self, length: int | None = 24, filepath: str = "a", **changes: Any) -> str:
+        """A new upload."""
+        return self.ledger.intake.create(draft(length, filepath, **changes)).upload_id
+
+    def append(self, upload_id: str, start: int, data: bytes) -> Accepted:
+        """Append ``data``, cut as producers cut it."""
+        view = memoryview(data)
+        cuts = parts.entries(GRID, start, len(data))
+        pieces = [view[begin - start : end - start] for begin, end in cuts]
+        return self.ledger.intake.append(upload_id, start, pieces)
+
+    def begun(self, received: int = 24, length: int | None = 24, filepath: str = "a") -> str:
+        """A new upload of which ``received`` bytes are in."""
+        upload_id = self.begin(length, filepath)
+        if received:
+            self.append(upload_id, 0, DATA[:received])
+        return upload_id
+
+    def hold(self, upload_id: str, nonce: str = "n1", worker: str = "w1") -> str:
+        """Take the lease; return the nonce."""
+        acquisition = self.ledger.leases.acquire(upload_id, nonce, worker)
+        assert acquisition in {Acquisition.ACQUIRED, Acquisition.TAKEN_OVER}
+        return nonce
+
+    def next_part(self, upload_id: str) -> tuple[int, StoredPart]:
+        """Start of the part to be stored next, and that part."""
+        upload = self.get(upload_id)
+        start = upload.stored
+        data = DATA[start : min(GRID.boundary(start), upload.received)]
+        crc32c = google_crc32c.value(data)
+        number = GRID.number(start)
+        return start, StoredPart(
+            number=number, size=len(data), crc32c=crc32c, receipt=f"etag-{number}"
+        )
+
+    def store(self, upload_id: str, nonce: str = "n1", count: int = 1) -> None:
+        """Commit the next parts."""
+        for _ in range(count):
+            start, part = self.next_part(upload_id)
+            finish = start + part.size
+            self.ledger.leases.commit(
+                upload_id,
+                nonce,
+                start,
+                part,
+                crc32c=google_crc32c.value(DATA[:finish]),
+                boundary=GRID.boundary(finish),
+            )
+
+    def completing(self, filepath: str = "a") -> str:
+        """An upload held by n1, all of it stored, about to be completed."""
+        upload_id = self.begun(filepath=filepath)
+        self.hold(upload_id)
+        self.store(upload_id, count=3)
+        assert self.ledger.leases.begin_complete(upload_id, "n1")
+        return upload_id
+
+    def complete(self, filepath: str = "a") -> str:
+        """An upload that has ended well."""
+        upload_id = self.completing(filepath)
+        self.finish(upload_id, Ending.COMPLETE, size=24)
+        return upload_id
+
+    def failed(self, received: int = 24, length: int | None = 24) -> str:
+        """An upload that was given up for now."""
+        upload_id = self.begun(received, length)
+        self.hold(upload_id)
+        self.ledger.leases.fail(upload_id, "n1", "store_refused", "no such bucket")
+        return upload_id
+
+    def aborting(self) -> str:
+        """A cancelled upload that n1 is cleaning up."""
+        upload_id = self.begun()
+        self.ledger.intake.cancel(upload_id)
+        self.hold(upload_id)
+        return upload_id
+
+    def finish(self, upload_id: str, ending: Ending, *, nonce: str = "n1", size: int = 0) -> State:
+        """End the upload."""
+        return self.ledger.leases.finish(self.get(upload_id), nonce, ending, size=size, etag="e")
+
+    def end_all(self) -> None:
+        """End every upload, as workers and sweep would, and clear its grave."""
+        self.advance(10_000)
+        for upload in self.ledger.records.list_uploads():
+            if upload.has_ended:
+                continue
+            if upload.state is State.RECEIVING:
+                self.ledger.intake.cancel(upload.upload_id)
+            if upload.state is State.FAILED:
+                self.ledger.intake.requeue(upload.upload_id)
+                self.ledger.intake.cancel(upload.upload_id)
+            self.hold(upload.upload_id, "undertaker")
+            aborting = self.get(upload.upload_id).state is State.ABORTING
+            self.finish(
+                upload.upload_id,
+                Ending.ABORTED if aborting else Ending.ADOPTED,
+                nonce="undertaker",
+            )
+        self.advance(100)
+        for upload_id in self.ledger.agenda.graves():
+            self.ledger.agenda.forget_grave(upload_id)
+
+
+class MemoryWorld(World):
+    """With the twin in memory."""
+
+    ledger: MemoryLedger
+
+    def __init__(self, settings: Settings) -> None:
+        clock = ManualClock()
+        super().__init__(MemoryLedger(settings, clock=clock), clock, settings)
+
+    def press(self) -> None:
+        """Let memory be short."""
+        self.ledger.is_pressed = True
+
+
+class RedisWorld(World):
+    """With real Redis."""
+
+    ledger: RedisLedger
+
+    def __init__(self, server: RedisServer, settings: Settings) -> None:
+        clock = ManualClock()
+        self.client = connection.connect(f"{server.url.rpartition('/')[0]}/{_DATABASE}")
+        self.client.flushdb()
+        self.client.set(CLOCK_KEY, clock())
+        super().__init__(RedisLedger(self.client, settings, clock=CLOCK), clock, settings)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, for Redis' own time-outs too."""
+        super().advance(seconds)
+        self.client.set(CLOCK_KEY, self.clock())
+        for key, left in self.expiring().items():
+            self.client.pexpire(key, max(1, left) - int(seconds * 1000))
+
+    def press(self) -> None:
+        """Let memory be short."""
+        self.ledger.intake._memory.is_pressed = lambda: True  # type: ignore[method-assign]  # a gauge is read, not set
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self.ledger.records._waiting.close()
+        self.client.close()
+
+    def keys(self) -> list[str]:
+        """All keys but the clock's."""
+        found = cast("list[bytes]", self.client.keys())
+        return sorted(key.decode() for key in found if key.decode() != CLOCK_KEY)
+
+    def expiring(self) -> dict[str, int]:
+        """Keys with a TTL -> what is left of it in milliseconds."""
+        times = {key: self.client.pttl(key) for key in self.keys()}
+        return {key: left for key, left in times.items() if left >= 0}
+
+    def hash(self, name: str) -> dict[str, str]:
+        """A hash, as text."""
+        found = cast("dict[bytes, bytes]", self.client.hgetall(name))
+        return {field.decode(): value.decode() for field, value in found.items()}
+
+    def leaks(self) -> list[str]:
+        """Keys that will never vanish although every upload has ended."""
+        return [key for key in self.keys() if key not in {keys.LAYOUT, *self.expiring()}]
+
+
+def draft(length: int | None = 24, filepath: str = "a", **changes: Any) -> Draft:
+    """What a producer begins with."""
+    fields: dict[str, Any] = {
+        "service": "default",
+        "grid": GRID,
+        "expiry": timedelta(seconds=100),
+        **changes,
+    }
+    return Draft(filepath=filepath, length=length, **fields)
+
+
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make one transaction of an append ``BATCH`` bytes at most."""
+    monkeypatch.setattr(config, "APPEND_BATCH", BATCH)
+    monkeypatch.setattr("chunkferry.ledger.intake.APPEND_BATCH", BATCH)
+
+
+def record_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every answer of every script in ``answers``."""
+    run, texts = lua.Script.run, lua.texts
+
+    def recording_run(script: lua.Script, *args: Any) -> list[str]:
+        answer = run(script, *args)
+        answers.add((script.name, answer[0]))
+        return answer
+
+    def recording_texts(answer: object) -> list[str]:
+        found = texts(answer)
+        # The one script that answers inside a transaction, not to ``run``.
+        if found[0] == "accepted":
+            answers.add(("accept", found[0]))
+        return found
+
+    monkeypatch.setattr(lua.Script, "run", recording_run)
+    monkeypatch.setattr(lua, "texts", recording_texts)
+
+
+@pytest.fixture
+def redis_world(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisWorld]:
+    """The ledger in Redis. At the end of the test nothing may be left that never expires."""
+    small_batches(monkeypatch)
+    record_answers(monkeypatch)
+    world = RedisWorld(redis_server, small_settings())
+    yield world
+    world.end_all()
+    leaks = world.leaks()
+    world.close()
+    assert leaks == []
+
+
+@pytest.fixture
+def memory_world(monkeypatch: pytest.MonkeyPatch) -> MemoryWorld:
+    """The ledger in memory."""
+    small_batches(monkeypatch)
+    return MemoryWorld(small_settings())
+
+
+@pytest.fixture(params=["redis", "memory"])
+def world(request: pytest.FixtureRequest) -> World:
+    """Either ledger."""
+    found: World = request.getfixturevalue(f"{request.param}_world")
+    return found
+
+
+def outcome_of(call: Callable[[], object]) -> object:
+    """What a call returned, or the error it raised."""
+    try:
+        return call()
+    except Exception as exc:
+        return exc
