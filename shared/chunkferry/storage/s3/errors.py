@@ -19,7 +19,6 @@ from botocore.exceptions import (
     IncompleteReadError,
     MetadataRetrievalError,
 )
-from botocore.parsers import ResponseParserError
 
 from chunkferry.errors import SessionLost, StoreError, StoreRefused, StoreUnavailable
 
@@ -68,9 +67,6 @@ def translated(action: str) -> Iterator[None]:
         yield
     except ClientError as exc:
         raise _from_answer(exc, action) from exc
-    except ResponseParserError as exc:
-        msg = f"{action}: the answer is not S3's"
-        raise StoreUnavailable(msg) from exc
     except BotoCoreError as exc:
         kind = StoreUnavailable if isinstance(exc, _NO_ANSWER) else StoreRefused
         msg = f"{action}: {type(exc).__name__}"
