@@ -98,6 +98,10 @@ class EmbeddedRedis:
         """The server's process, or ``None`` while it is stopped."""
         return None if self._process is None else self._process.pid
 
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since, by itself or otherwise."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start the server and wait until it answers.
 
