@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery import Celery, signals
 
 from chunkferry import config
 from chunkferry.config import Settings
-from chunkferry_worker import tasks
+from chunkferry_worker import tasks, tether
 from chunkferry_worker.runtime import Runtime
 from chunkferry_worker.settings import celery_settings
 
@@ -37,3 +38,9 @@ def _refuse_unfit_redis(**_: Any) -> None:
 def _hand_over(**_: Any) -> None:
     """On SIGTERM, end drains after their part instead of after their turn."""
     _runtime.stop()
+
+
+@signals.worker_process_init.connect(weak=False)
+def _end_with_the_worker(**_: Any) -> None:
+    """A pool process of a killed worker would go on until its turn is over, seen by nobody."""
+    tether.die_with_parent(os.getppid())
