@@ -1,0 +1,253 @@
+"""What ``doctor`` looks at. Each check yields findings; none of them prints."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final, cast
+
+import google_crc32c
+import redis
+
+from chunkferry import connection, keys, parts, wakeup
+from chunkferry.config import Settings
+from chunkferry.errors import ChunkferryError
+from chunkferry.services import ChunkFileService, ChunkStore, Part, Service, StoredPart
+from chunkferry.state import State
+from chunkferry.storage import Stores
+from chunkferry.upload import ChunkUpload
+
+#: Largest difference between our clock and Redis' that needs no mention, in seconds.
+_SKEW: Final = 5.0
+#: How long workers may take to answer, in seconds.
+_PING: Final = 2.0
+#: Sweeps after which due work counts as forgotten.
+_SWEEPS: Final = 5
+#: Share of maxmemory above which Redis is nearly full, beyond what appends may use.
+_FULL: Final = 0.9
+#: Folder of the round trip's objects.
+_FOLDER: Final = ".chunkferry-doctor"
+
+
+class Verdict(StrEnum):
+    """How a check went."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing a check found out."""
+
+    check: str
+    verdict: Verdict
+    #: What is the case.
+    message: str
+    #: What to change; empty if nothing.
+    advice: str = ""
+
+
+def _good(check: str, message: str) -> Finding:
+    return Finding(check=check, verdict=Verdict.GOOD, message=message)
+
+
+def _warning(check: str, message: str, advice: str) -> Finding:
+    return Finding(check=check, verdict=Verdict.WARNING, message=message, advice=advice)
+
+
+def _bad(check: str, message: str, advice: str) -> Finding:
+    return Finding(check=check, verdict=Verdict.BAD, message=message, advice=advice)
+
+
+def of_redis(settings: Settings) -> Iterator[Finding]:
+    """The uploads' Redis; its last finding is bad if nothing more can be asked of it."""
+    try:
+        client = connection.connect(settings.redis_url)
+        server = connection.facts(client)
+    except ChunkferryError as exc:
+        yield _bad("redis", str(exc), "start Redis, or correct CHUNKFERRY_REDIS_URL")
+        return
+    version = ".".join(map(str, server.version))
+    try:
+        connection.require_usable(client)
+        yield _good("redis", f"Redis {version} answers and evicts nothing")
+    except ChunkferryError as exc:
+        yield _bad("redis", str(exc), "see docs/cli.md, doctor")
+    yield from _persistence(client, aof=server.aof_enabled)
+    yield _memory(server, settings)
+    yield _clock(client)
+    yield _oldest_due(client, settings)
+
+
+def _persistence(client: redis.Redis, *, aof: bool) -> Iterator[Finding]:
+    if not aof:
+        yield _warning(
+            "persistence",
+            "the append-only file is off: a restart of Redis loses what is not stored yet",
+            "set appendonly yes and appendfsync everysec (or always)",
+        )
+        return
+    with connection.translated():
+        info = client.info("persistence")
+    if info.get("aof_last_write_status", "ok") != "ok":
+        yield _bad("persistence", "the last write of the append-only file failed", "free its disk")
+    try:
+        fsync = cast("dict[str, str]", client.config_get("appendfsync")).get("appendfsync", "?")
+    except redis.RedisError:
+        yield _good("persistence", "the append-only file is on (appendfsync cannot be asked)")
+        return
+    if fsync == "no":
+        yield _warning(
+            "persistence",
+            "appendfsync is `no`: a power failure loses up to half a minute",
+            "set appendfsync everysec (or always)",
+        )
+    else:
+        yield _good("persistence", f"the append-only file is on, appendfsync {fsync}")
+
+
+def _memory(server: connection.ServerFacts, settings: Settings) -> Finding:
+    used = f"{server.used_memory / parts.MIB:.0f} MiB used"
+    if not server.maxmemory:
+        return _warning(
+            "memory",
+            f"maxmemory is not set ({used}): Redis grows until the system ends it",
+            "set maxmemory to what the machine can spare",
+        )
+    share = server.used_memory / server.maxmemory
+    text = f"{used} of {server.maxmemory / parts.MIB:.0f} MiB maxmemory ({share:.0%})"
+    if share > max(_FULL, settings.memory_share):
+        return _bad("memory", text, "add workers or maxmemory: appends are refused")
+    if share > settings.memory_share:
+        return _warning("memory", text, "appends wait; add workers or maxmemory if it lasts")
+    return _good("memory", text)
+
+
+def _clock(client: redis.Redis) -> Finding:
+    before = time.time()
+    with connection.translated():
+        seconds, micros = client.time()
+    skew = seconds + micros / 1e6 - (before + time.time()) / 2
+    text = f"Redis' clock differs from this machine's by {abs(skew):.1f} s"
+    if abs(skew) > _SKEW:
+        return _warning("clock", text, "synchronize the clocks (NTP); stores refuse requests too")
+    return _good("clock", text)
+
+
+def _oldest_due(client: redis.Redis, settings: Settings) -> Finding:
+    with connection.translated(), client.pipeline(transaction=False) as pipe:
+        for shard in range(settings.shards):
+            pipe.zrange(keys.due(shard), 0, 0, withscores=True)
+        first = [float(score) for batch in pipe.execute() for _, score in batch]
+        seconds, _ = client.time()
+    late = seconds - min(first) / 1000 if first else 0.0
+    if late > settings.sweep_seconds * _SWEEPS:
+        return _bad(
+            "due",
+            f"an upload has been due for {late:.0f} s and nobody looks at it",
+            "start beat (`celery -A chunkferry_worker beat`) and workers",
+        )
+    return _good("due", "no upload waits to be looked at")
+
+
+def of_workers(settings: Settings) -> Iterator[Finding]:
+    """The broker, and who listens to it."""
+    try:
+        with wakeup.producer_app(settings.broker) as app:
+            with app.connection_for_read() as link:
+                link.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+            yield _good("broker", "the broker answers")
+            nodes = app.control.inspect(timeout=_PING).active_queues() or {}
+    # kombu lets each transport's own errors through.
+    except Exception as exc:
+        yield _bad(
+            "broker",
+            f"the broker does not answer: {type(exc).__name__}",
+            "start it, or correct CHUNKFERRY_BROKER_URL",
+        )
+        return
+    at_work = [
+        name for name, queues in nodes.items() if wakeup.DRAIN in {q["name"] for q in queues}
+    ]
+    if at_work:
+        yield _good("workers", f"{len(at_work)} answer: {', '.join(sorted(at_work))}")
+    else:
+        yield _bad(
+            "workers",
+            f"no worker that consumes {wakeup.DRAIN} answered within {_PING:g} s",
+            "start `celery -A chunkferry_worker worker`",
+        )
+
+
+def of_store(stores: Stores, service: str, part_size: int) -> Finding:
+    """A round trip of a small object through the store."""
+    check = f"store {service}"
+    try:
+        store = stores[service]
+        seconds = _round_trip(store, service, part_size)
+    except ChunkferryError as exc:
+        advice = "the store may be down: try again" if exc.retryable else "correct its URL, bucket"
+        return _bad(check, str(exc), f"{advice}, credentials or permissions")
+    except FileNotFoundError:
+        return _bad(check, "an object that was stored cannot be found", "look at the store's log")
+    if not isinstance(store, Service):
+        return _warning(check, "stored an object that cannot be read back", "remove " + _FOLDER)
+    return _good(check, f"stored, read back and removed an object in {seconds:.2f} s")
+
+
+def _round_trip(store: ChunkStore, service: str, part_size: int) -> float:
+    data = secrets.token_bytes(4096)
+    upload = _upload(service, len(data), part_size)
+    files = store.chunk_file_service()
+    started = time.monotonic()
+    try:
+        _store(files, upload, data)
+    except BaseException:
+        with contextlib.suppress(ChunkferryError):
+            files.cleanup()
+        raise
+    if isinstance(store, Service):
+        try:
+            with contextlib.closing(store.get(upload.filepath)) as stream:
+                found = stream.read()
+        finally:
+            store.delete(upload.filepath)
+        if found != data:
+            raise ChunkferryError("the object differs from what was stored")
+    return time.monotonic() - started
+
+
+def _store(files: ChunkFileService, upload: ChunkUpload, data: bytes) -> None:
+    crc = google_crc32c.value(data)
+    part = Part(number=1, offset=0, data=memoryview(data), crc32c=crc)
+    files.initialize_chunk(upload)
+    receipt = files.upload_part(part, _no_lease)
+    stored = StoredPart(number=1, size=len(data), crc32c=crc, receipt=receipt)
+    files.complete_upload([stored], crc, _no_lease)
+
+
+def _no_lease() -> None:
+    """There is no lease to keep."""
+
+
+def _upload(service: str, length: int, part_size: int) -> ChunkUpload:
+    now = datetime.now(UTC)
+    upload_id = keys.new_upload_id(0)
+    return ChunkUpload(
+        upload_id=upload_id,
+        filepath=f"{_FOLDER}/{upload_id}",
+        service=service,
+        state=State.RECEIVED,
+        length=length,
+        received=length,
+        grid=parts.plan(length, part_size),
+        created_at=now,
+        expiry=now + timedelta(hours=1),
+    )
