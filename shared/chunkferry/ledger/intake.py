@@ -102,21 +102,23 @@ class RedisIntake:
         }
         names = of(batch.upload_id, "intake", "work", "due", "events")
         while True:
-            with self._scripts.client.pipeline(transaction=True) as transaction:
-                transaction.watch(names["intake"])  # type: ignore[no-untyped-call]  # redis-py
-                admission = self._scripts["admit"].run(
-                    transaction, of(batch.upload_id, "intake", "work"), questions
-                )
-                repeated = self._settle(batch, admission)
-                if repeated is not None:
-                    return repeated
-                transaction.multi()
-                stream.push(transaction, batch.upload_id, batch.start, batch.pieces)
-                transaction.execute_command(*self._accept(batch))  # type: ignore[no-untyped-call]  # redis-py
-                try:
+            try:
+                with self._scripts.client.pipeline(transaction=True) as transaction:
+                    transaction.watch(names["intake"])  # type: ignore[no-untyped-call]  # redis-py
+                    admission = self._scripts["admit"].run(
+                        transaction, of(batch.upload_id, "intake", "work"), questions
+                    )
+                    repeated = self._settle(batch, admission)
+                    if repeated is not None:
+                        return repeated
+                    transaction.multi()
+                    stream.push(transaction, batch.upload_id, batch.start, batch.pieces)
+                    transaction.execute_command(*self._accept(batch))  # type: ignore[no-untyped-call]  # redis-py
                     answer = lua.texts(transaction.execute()[-1])
-                except WatchError:
-                    continue
+            except WatchError:
+                # Somebody else wrote; or the connection was lost, which redis-py tells the
+                # same way: either way admit knows how things stand.
+                continue
             if answer[0] != "accepted":
                 raise UnexpectedAnswer("accept", answer)
             return Accepted(received=batch.finish, wake=answer[1] == "1")
