@@ -37,7 +37,9 @@ class RedisRecords:
         server = connection.require_usable(self._client)
         ours = json.dumps({"version": _LAYOUT_VERSION, "shards": self._shards})
         with connection.translated():
-            self._client.set(keys.LAYOUT, ours, nx=True)
+            # A full Redis refuses SET even where it would change nothing.
+            if self._client.get(keys.LAYOUT) is None:
+                self._client.set(keys.LAYOUT, ours, nx=True)
             theirs = cast("bytes", self._client.get(keys.LAYOUT)).decode()
         if theirs != ours:
             raise ConfigError(f"the uploads in this Redis have layout {theirs}, expected {ours}")
@@ -60,7 +62,8 @@ class RedisRecords:
     def list_uploads(self) -> Iterator[ChunkUpload]:
         """All uploads that have not ended, and those that ended a moment ago."""
         for shard in range(self._shards):
-            with connection.translated(), self._client.pipeline(transaction=False) as pipe:
+            # At one moment: an upload that ends goes from one set to the other.
+            with connection.translated(), self._client.pipeline(transaction=True) as pipe:
                 pipe.zrange(keys.due(shard), 0, -1)
                 pipe.zrange(keys.graves(shard), 0, -1)
                 members = [member for batch in pipe.execute() for member in batch]
