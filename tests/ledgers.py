@@ -167,10 +167,7 @@ class World:
         for upload in self.ledger.records.list_uploads():
             if upload.has_ended:
                 continue
-            if upload.state is State.RECEIVING:
-                self.ledger.intake.cancel(upload.upload_id)
-            if upload.state is State.FAILED:
-                self.ledger.intake.requeue(upload.upload_id)
+            if upload.state in {State.RECEIVING, State.RECEIVED, State.FAILED}:
                 self.ledger.intake.cancel(upload.upload_id)
             self.hold(upload.upload_id, "undertaker")
             aborting = self.get(upload.upload_id).state is State.ABORTING
@@ -226,14 +223,14 @@ class RedisWorld(World):
         self.ledger.records._waiting.close()
         self.client.close()
 
-    def keys(self) -> list[str]:
+    def key_names(self) -> list[str]:
         """All keys but the clock's."""
         found = cast("list[bytes]", self.client.keys())
         return sorted(key.decode() for key in found if key.decode() != CLOCK_KEY)
 
     def expiring(self) -> dict[str, int]:
         """Keys with a TTL -> what is left of it in milliseconds."""
-        times = {key: self.client.pttl(key) for key in self.keys()}
+        times = {key: self.client.pttl(key) for key in self.key_names()}
         return {key: left for key, left in times.items() if left >= 0}
 
     def hash(self, name: str) -> dict[str, str]:
@@ -243,7 +240,7 @@ class RedisWorld(World):
 
     def leaks(self) -> list[str]:
         """Keys that will never vanish although every upload has ended."""
-        return [key for key in self.keys() if key not in {keys.LAYOUT, *self.expiring()}]
+        return [key for key in self.key_names() if key not in {keys.LAYOUT, *self.expiring()}]
 
 
 def draft(length: int | None = 24, filepath: str = "a", **changes: Any) -> Draft:

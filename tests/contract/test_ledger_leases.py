@@ -539,14 +539,15 @@ def test_a_repeated_move_changes_nothing(world: World, move: str) -> None:
     assert world.get(upload_id) == after
 
 
-def test_repeated_requests_of_producers_change_nothing(world: World) -> None:
+@pytest.mark.parametrize("request_", ["set_length", "cancel"])
+def test_a_repeated_request_of_a_producer_changes_nothing(world: World, request_: str) -> None:
     """The second answer asks for no wake-up: the sweep sends one if the first was lost."""
-    upload_id = world.begun(8, None)
-    for request, again in (
-        (lambda: world.ledger.intake.set_length(upload_id, 8), False),
-        (lambda: world.ledger.intake.cancel(upload_id), False),
-    ):
-        request()
-        after = world.get(upload_id)
-        assert request() == again
-        assert world.get(upload_id) == after
+    upload_id = world.begun(7, None)
+    requests: dict[str, Callable[[], bool]] = {
+        "set_length": lambda: world.ledger.intake.set_length(upload_id, 7),
+        "cancel": lambda: world.ledger.intake.cancel(upload_id),
+    }
+    first = requests[request_]()
+    after = world.get(upload_id)
+    assert (first, requests[request_]()) == (True, False)
+    assert world.get(upload_id) == after

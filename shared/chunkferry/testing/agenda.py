@@ -38,7 +38,7 @@ class MemoryAgenda:
             if entry.owner and entry.lease_until > now:
                 book.due[upload_id] = entry.lease_until + SLACK
                 return Rousing.HELD
-            if book.due[upload_id] > now:
+            if book.due.get(upload_id, 0) > now:
                 return Rousing.EARLY
             return self._rouse(entry, now)
 
