@@ -26,6 +26,13 @@ _LOOK: Final = 0.05
 #: Share of the machine's memory for a Redis of our own.
 _SHARE: Final = 0.5
 
+#: Variables that Celery reads by itself.
+_BROKERS: Final = frozenset(
+    {"CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL"}
+)
+#: A warning filter.
+_ROOT_IS_FINE: Final = "ignore:You're running the worker with superuser privileges"
+
 
 class Child(Protocol):
     """One process."""
@@ -126,8 +133,10 @@ def beat(settings: Settings) -> CeleryChild:
 
 def environment(settings: Settings) -> Mapping[str, str]:
     """What Celery commands need to work with the same Redis and stores."""
+    # Celery would prefer these to what the application is configured with.
+    ours = {name: value for name, value in os.environ.items() if name not in _BROKERS}
     return {
-        **os.environ,
+        **ours,
         "CHUNKFERRY_REDIS_URL": settings.redis_url,
         "CHUNKFERRY_BROKER_URL": settings.broker_url,
         "CHUNKFERRY_SERVICES": json.dumps(settings.services),
@@ -137,6 +146,3 @@ def environment(settings: Settings) -> Mapping[str, str]:
             filter(None, [os.environ.get("PYTHONWARNINGS", ""), _ROOT_IS_FINE])
         ),
     }
-
-
-_ROOT_IS_FINE: Final = "ignore:You're running the worker with superuser privileges"
