@@ -201,11 +201,15 @@ class RedisWorld(World):
     ledger: RedisLedger
 
     def __init__(self, server: RedisServer, settings: Settings) -> None:
-        clock = ManualClock()
         self.client = connection.connect(f"{server.url.rpartition('/')[0]}/{_DATABASE}")
+        super().__init__(RedisLedger(self.client, settings, clock=CLOCK), ManualClock(), settings)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, with an empty database and the clock at its start."""
+        self.clock = ManualClock()
         self.client.flushdb()
-        self.client.set(CLOCK_KEY, clock())
-        super().__init__(RedisLedger(self.client, settings, clock=CLOCK), clock, settings)
+        self.client.set(CLOCK_KEY, self.clock())
 
     def advance(self, seconds: float) -> None:
         """Let time pass, for Redis' own time-outs too."""

@@ -154,7 +154,7 @@ class Book:
         """Add to the news of an upload."""
         event = Event(
             event_id=f"{next(self._event_ids)}-0",
-            state=entry.state,
+            state=entry.state.value,
             received=entry.received,
             stored=entry.stored,
             length=entry.length,

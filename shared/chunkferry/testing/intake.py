@@ -49,7 +49,7 @@ class MemoryIntake:
                 if draft.idempotency_key and other.token == draft.idempotency_key:
                     return Created(upload_id=other.upload_id, wake=False, existed=True)
                 if not has_ended(other):
-                    raise UploadInProgress(draft.filepath, other.upload_id, other.state)
+                    raise UploadInProgress(draft.filepath, other.upload_id, other.state.value)
             entry = self._begun(draft, now)
             book.add(entry)
             book.due[entry.upload_id] = (
@@ -85,7 +85,7 @@ class MemoryIntake:
         with self._book.turn() as now:
             entry = self._book.entry(upload_id)
             if entry.state not in _KNOWS_ITS_BYTES:
-                raise UploadClosed(upload_id, entry.state)
+                raise UploadClosed(upload_id, entry.state.value)
             if max(start, finish) <= entry.received:
                 self._require_same(entry, start, data)
                 return Accepted(received=entry.received, wake=False)
@@ -98,7 +98,7 @@ class MemoryIntake:
 
     def _require_room(self, entry: Entry, start: int, finish: int, now: int) -> None:
         if entry.state is not State.RECEIVING:
-            raise UploadClosed(entry.upload_id, entry.state)
+            raise UploadClosed(entry.upload_id, entry.state.value)
         if entry.length is not None and finish > entry.length:
             raise LengthMismatch(
                 f"the file was announced with {entry.length} bytes, "
@@ -160,7 +160,7 @@ class MemoryIntake:
                     f"the length was announced as {entry.length} bytes, not {length}"
                 )
             if entry.state is not State.RECEIVING:
-                raise UploadClosed(upload_id, entry.state, "change its length")
+                raise UploadClosed(upload_id, entry.state.value, "change its length")
             if length < entry.received:
                 raise LengthMismatch(
                     f"{entry.received} bytes are received already, the length cannot be {length}"
@@ -180,7 +180,7 @@ class MemoryIntake:
             ):
                 return False
             if entry.state not in _CANCELLABLE:
-                raise UploadClosed(upload_id, entry.state, "be cancelled")
+                raise UploadClosed(upload_id, entry.state.value, "be cancelled")
             self._book.abort(entry, State.CANCELLED, now)
             return True
 
@@ -189,7 +189,7 @@ class MemoryIntake:
         with self._book.turn() as now:
             entry = self._book.entry(upload_id)
             if entry.state is not State.FAILED:
-                raise UploadClosed(upload_id, entry.state, "be requeued")
+                raise UploadClosed(upload_id, entry.state.value, "be requeued")
             whole = entry.received == entry.length
             entry.state = State.RECEIVED if whole else State.RECEIVING
             entry.expires_at = now + entry.idle_ms
