@@ -47,11 +47,12 @@ from chunkferry.testing.book import Entry
 Pair = tuple[str, str]
 
 uploads: Bundle[Pair] = Bundle("uploads")
-#: Few enough to meet again: a nonce used twice by one worker is a repeated call.
-nonces = st.sampled_from(["n1", "n2", "n3"])
+#: Few enough to meet again: a nonce used twice by one worker is a repeated call. "holder" stands
+#: for the nonce of whoever holds the upload, so that most moves of workers are good ones.
+nonces = st.sampled_from(["holder", "holder", "n1", "n2", "n3"])
 #: Multiples of 10 s, so that no sum comes near ``result_ttl``, which Redis measures itself; they
 #: do hit the other deadlines to the millisecond.
-spans = st.sampled_from([0.1, 10, 20, 30, 60, 100, 300, 600])
+spans = st.sampled_from([0.1, 10, 20, 30, 60, 100, 300, 600, 2000])
 _ID: Final = re.compile(r"\d+-[0-9a-f]{32}")
 _WORKED_ON: Final = frozenset({State.RECEIVED, State.COMPLETING, State.ABORTING})
 
@@ -72,6 +73,8 @@ class Twins(RuleBasedStateMachine):
         #: Wake-ups on their way.
         self.wakes: list[Pair] = []
         self.stored: dict[Pair, int] = {}
+        #: How workers ended so far.
+        self.mishaps: list[str] = []
 
     # --- doing it twice -----------------------------------------------------------------------
 
@@ -87,6 +90,13 @@ class Twins(RuleBasedStateMachine):
         theirs, ours = map(self.plain, outcomes)
         assert ours == theirs
         return outcomes[0]
+
+    def holding(self, act: Callable[[World, str, str], object], pair: Pair, nonce: str) -> object:
+        """Do it in both worlds as the worker with this nonce."""
+        entry = self.book.find(pair[1])
+        if nonce == "holder":
+            nonce = (entry and entry.owner) or "n1"
+        return self.both(lambda world, id_: act(world, id_, nonce), pair)
 
     def plain(self, outcome: object) -> str:
         """An outcome as text without what differs by design: the upload's random id."""
@@ -173,7 +183,8 @@ class Twins(RuleBasedStateMachine):
 
     @rule(pair=uploads)
     def requeue(self, pair: Pair) -> None:
-        """Give the upload another chance."""
+        """Give an upload another chance: one that failed, if there is any."""
+        pair = next((pair for pair in self.pairs if self.state(pair) is State.FAILED), pair)
         self.wake(pair, self.both(lambda world, id_: world.ledger.intake.requeue(id_), pair))
 
     # --- workers, dead or alive ---------------------------------------------------------------
@@ -185,14 +196,16 @@ class Twins(RuleBasedStateMachine):
 
     def try_to_hold(self, pair: Pair, nonce: str) -> object:
         """The same, with its outcome."""
-        return self.both(
-            lambda world, id_: world.ledger.leases.acquire(id_, nonce, f"of {nonce}"), pair
+        return self.holding(
+            lambda world, id_, nonce: world.ledger.leases.acquire(id_, nonce, f"of {nonce}"),
+            pair,
+            nonce,
         )
 
     @rule(pair=uploads, nonce=nonces)
     def renew(self, pair: Pair, nonce: str) -> None:
         """Keep the lease."""
-        self.both(lambda world, id_: world.ledger.leases.renew(id_, nonce), pair)
+        self.holding(lambda world, id_, nonce: world.ledger.leases.renew(id_, nonce), pair, nonce)
 
     @rule(
         pair=uploads,
@@ -202,9 +215,12 @@ class Twins(RuleBasedStateMachine):
     )
     def record_session(self, pair: Pair, nonce: str, expected: str, session: str) -> None:
         """Remember a session."""
-        self.both(
-            lambda world, id_: world.ledger.leases.record_session(id_, nonce, expected, session),
+        self.holding(
+            lambda world, id_, nonce: world.ledger.leases.record_session(
+                id_, nonce, expected, session
+            ),
             pair,
+            nonce,
         )
 
     @rule(pair=uploads, nonce=nonces, back=st.sampled_from([0, 0, 0, 1]), size=st.integers(1, 8))
@@ -215,42 +231,60 @@ class Twins(RuleBasedStateMachine):
         received = entry.received if entry else 0
         finish = min(start + 8, received) if received > start else start + size
         part = StoredPart(number=start // 8 + 1, size=finish - start, crc32c=start, receipt="e")
-        self.both(
-            lambda world, id_: world.ledger.leases.commit(
+        self.holding(
+            lambda world, id_, nonce: world.ledger.leases.commit(
                 id_, nonce, start, part, crc32c=finish, boundary=finish // 8 * 8 + 8
             ),
             pair,
+            nonce,
         )
 
     @rule(pair=uploads, nonce=nonces)
     def release(self, pair: Pair, nonce: str) -> None:
         """Let go."""
-        self.wake(pair, self.both(lambda world, id_: world.ledger.leases.release(id_, nonce), pair))
+        self.wake(
+            pair,
+            self.holding(
+                lambda world, id_, nonce: world.ledger.leases.release(id_, nonce), pair, nonce
+            ),
+        )
 
     @rule(pair=uploads, nonce=nonces, seconds=st.sampled_from([0, 10, 50]))
     def defer(self, pair: Pair, nonce: str, seconds: int) -> None:
         """Put the next try off."""
         backoff = timedelta(seconds=seconds)
-        self.both(
-            lambda world, id_: world.ledger.leases.defer(id_, nonce, backoff, "code", "why"), pair
+        self.holding(
+            lambda world, id_, nonce: world.ledger.leases.defer(id_, nonce, backoff, "code", "why"),
+            pair,
+            nonce,
         )
 
     @rule(pair=uploads, nonce=nonces)
     def fail(self, pair: Pair, nonce: str) -> None:
         """Give the upload up for now."""
-        self.both(lambda world, id_: world.ledger.leases.fail(id_, nonce, "code", "why"), pair)
+        self.holding(
+            lambda world, id_, nonce: world.ledger.leases.fail(id_, nonce, "code", "why"),
+            pair,
+            nonce,
+        )
 
     @rule(pair=uploads, nonce=nonces)
     def begin_complete(self, pair: Pair, nonce: str) -> None:
         """Fix the direction."""
-        self.both(lambda world, id_: world.ledger.leases.begin_complete(id_, nonce), pair)
+        self.holding(
+            lambda world, id_, nonce: world.ledger.leases.begin_complete(id_, nonce), pair, nonce
+        )
 
     @rule(pair=uploads, nonce=nonces, ending=st.sampled_from(Ending))
     def finish(self, pair: Pair, nonce: str, ending: Ending) -> None:
         """End the upload."""
         entry = self.book.find(pair[1])
         size = max(entry.received, entry.length or 0) if entry else 0
-        self.both(lambda world, id_: world.finish(id_, ending, nonce=nonce, size=size), pair)
+        self.holding(
+            lambda world, id_, nonce: world.finish(id_, ending, nonce=nonce, size=size),
+            pair,
+            nonce,
+        )
 
     @rule(pair=uploads, start=st.integers(0, 30), size=st.integers(0, 20))
     def read(self, pair: Pair, start: int, size: int) -> None:
@@ -276,6 +310,19 @@ class Twins(RuleBasedStateMachine):
             self.finish(pair, nonce, Ending.COMPLETE)
         else:
             self.release(pair, nonce)
+
+    @rule(pair=uploads, mishap=st.sampled_from(["dies", "defers", "fails"]))
+    def drain_badly(self, pair: Pair, mishap: str) -> None:
+        """What a worker does with a poisoned upload, a store that is down, or one that refuses."""
+        self.try_to_hold(pair, f"n{mishap}{len(self.mishaps)}")
+        self.mishaps.append(mishap)
+        match mishap:
+            case "dies":
+                self.advance(30)
+            case "defers":
+                self.defer(pair, "holder", 0)
+            case _:
+                self.fail(pair, "holder")
 
     # --- wake-ups, sweep, time ----------------------------------------------------------------
 
@@ -422,7 +469,7 @@ def test_redis_and_memory_are_twins(
             Twins,
             settings=settings(
                 max_examples=60,
-                stateful_step_count=40,
+                stateful_step_count=50,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow],
             ),
