@@ -13,10 +13,11 @@ from typing import Final
 
 import click
 
+from chunkferry import ChunkManager
 from chunkferry.errors import ChunkferryError, UnknownService
 from chunkferry.filepath import check_filepath
 from chunkferry_worker.cli import progress
-from chunkferry_worker.cli.output import Exit, error_record, exit_code, printable, size_text
+from chunkferry_worker.cli.output import Exit, Output, error_record, exit_code, printable, size_text
 from chunkferry_worker.cli.patience import Interrupted, Patience
 from chunkferry_worker.cli.session import Session, option, with_session
 from chunkferry_worker.cli.source import STDIN, Source, source_of
@@ -78,8 +79,9 @@ def put(
         for source, path in zip(sources, paths, strict=True)
     ]
     # A Redis that is not there at the start is more likely a mistake than an outage.
-    session.manager.init()
-    return _Pool(session, timeout, json_progress=json_progress).run(jobs, parallel)
+    manager = session.manager
+    pool = _Pool(manager, session.output, timeout, json_progress=json_progress)
+    return pool.run(jobs, parallel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +93,13 @@ class _Job:
 class _Pool:
     """Threads that work through the files, and the thread that prints what became of them."""
 
-    def __init__(self, session: Session, timeout: float | None, *, json_progress: bool) -> None:
-        self._session = session
+    def __init__(
+        self, manager: ChunkManager, output: Output, timeout: float | None, *, json_progress: bool
+    ) -> None:
+        self._manager = manager
+        self._output = output
         self._timeout = timeout
-        self._board = progress.board(session.output, json_progress=json_progress)
+        self._board = progress.board(output, json_progress=json_progress)
         self._stop = threading.Event()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._codes: list[Exit] = []
@@ -134,8 +139,8 @@ class _Pool:
     def _do(self, job: _Job) -> Exit:
         started = time.monotonic()
         meter = self._board.meter(job.order.filepath)
-        patience = Patience(self._stop, self._timeout, self._session.output.notice)
-        transfer = Transfer(self._session.manager, job.source, job.order, meter, patience)
+        patience = Patience(self._stop, self._timeout, self._output.notice)
+        transfer = Transfer(self._manager, job.source, job.order, meter, patience)
         code, error = Exit.OK, None
         try:
             transfer.run()
@@ -145,7 +150,7 @@ class _Pool:
         except ChunkferryError as exc:
             code = exit_code(exc)
             error = error_record(exc.code, str(exc), retryable=exc.retryable)
-            self._session.output.failure(exc)
+            self._output.failure(exc)
             if not exc.retryable:
                 transfer.refresh()
         finally:
@@ -172,19 +177,19 @@ class _Pool:
         }
         if error is not None:
             record["error"] = error
-        elif upload is not None and not self._session.output.as_json:
+        elif upload is not None and not self._output.as_json:
             speed = size_text(int((upload.length or 0) / max(seconds, 0.001)))
-            self._session.output.result(
+            self._output.result(
                 {},
                 f"{printable(job.order.filepath)}  {upload.state}  {size_text(upload.length)} "
                 f"in {seconds:.1f} s ({speed}/s)",
             )
-        if self._session.output.as_json:
-            self._session.output.result(record, "")
+        if self._output.as_json:
+            self._output.result(record, "")
 
     def _say_how_to_go_on(self, jobs: Sequence[_Job]) -> None:
         piped = not all(job.source.resumable for job in jobs)
-        self._session.output.error(
+        self._output.error(
             "interrupted",
             "interrupted; what was received is kept: the same command goes on where it stopped"
             + (" (stdin only from its beginning, with --restart)" if piped else ""),

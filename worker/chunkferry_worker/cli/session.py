@@ -14,9 +14,11 @@ from typing import Any
 
 import click
 
-from chunkferry import ChunkManager, config, keys
+from chunkferry import ChunkManager, config, connection, keys
 from chunkferry.config import Settings
 from chunkferry.errors import UploadNotFound
+from chunkferry.filepath import check_filepath
+from chunkferry.ledger import RedisLedger
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.cli import runfile
 from chunkferry_worker.cli.output import Output
@@ -63,8 +65,18 @@ class Session:
 
     @cached_property
     def manager(self) -> ChunkManager:
-        """The way to the uploads."""
-        return ChunkManager(settings=self.settings)
+        """The way to the uploads.
+
+        Raises:
+            ConfigError: Redis is unfit for them.
+            RedisUnavailable: it does not answer.
+        """
+        self._ledger.records.require_usable()
+        return ChunkManager(settings=self.settings, ledger=self._ledger)
+
+    @cached_property
+    def _ledger(self) -> RedisLedger:
+        return RedisLedger(connection.connect(self.settings.redis_url), self.settings)
 
     def find(self, target: str, service: str | None = None) -> ChunkUpload:
         """The upload with this id; or the newest one to this path, ended or not.
@@ -75,17 +87,11 @@ class Session:
         try:
             keys.shard_of(target)
         except UploadNotFound:
-            return self._newest(target, service or "default")
+            # The manager finds by path only what has not ended.
+            if upload := self._ledger.records.find(service or "default", check_filepath(target)):
+                return upload
+            raise
         return self.manager.get(target)
-
-    def _newest(self, filepath: str, service: str) -> ChunkUpload:
-        if upload := self.manager.get_incomplete_upload(filepath, service=service):
-            return upload
-        ended = (u for u in self.manager.list_uploads(service=service) if u.filepath == filepath)
-        newest = max(ended, key=lambda upload: upload.created_at, default=None)
-        if newest is None:
-            raise UploadNotFound(filepath)
-        return newest
 
 
 def with_session(

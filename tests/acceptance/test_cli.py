@@ -1,0 +1,400 @@
+"""The commands that people and scripts use, against a running ``chunkferry up``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.acceptance.console import Console, sha256
+from tests.servers.redis import FreshRedis
+from tests.waiting import wait_until
+
+from chunkferry.parts import MIB
+
+#: More than a window holds: without workers, `put` has to wait in the middle of it.
+LARGE = 40 * MIB
+
+#: The members of `put --json`'s last line.
+RESULT = {"upload_id", "filepath", "service", "state", "size", "stored", "seconds"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """A console in the folder of a running ``up``; `broken` is a store that refuses everything."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "wall").touch()
+    services = {"default": f"file://{folder}/data/objects", "broken": f"file://{folder}/wall/in"}
+    console = Console(folder, {"CHUNKFERRY_SERVICES": json.dumps(services)})
+    with console.up("--workers", "2") as up:
+        yield console
+        up.end()
+
+
+@pytest.fixture
+def idle(tmp_path: Path, fresh_redis: FreshRedis) -> Console:
+    """A console with a Redis and no workers: what is received stays there."""
+    (tmp_path / "work").mkdir()
+    return Console(tmp_path / "work", {"CHUNKFERRY_REDIS_URL": fresh_redis().url})
+
+
+def objects(console: Console) -> Path:
+    return console.folder / "data/objects"
+
+
+def received(console: Console, filepath: str) -> int:
+    """Bytes received of the upload to a path."""
+    listed = console.run("ls", "--all", "--json").lines
+    return sum(upload["received"] for upload in listed if upload["filepath"] == filepath)
+
+
+@contextlib.contextmanager
+def stuck_put(console: Console, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A `put` of ``LARGE`` bytes that has sent what it can without workers."""
+    path = str(arguments[0])
+    with console.start(
+        "put", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            wait_until(lambda: received(console, Path(path).name) > 8 * MIB, 30, what="it is stuck")
+            yield process
+        finally:
+            process.kill()
+
+
+# --- put --------------------------------------------------------------------------------------
+
+
+def test_put_stores_a_file_and_says_so(served: Console) -> None:
+    """The last line of JSON tells what was stored; the object has the file's bytes."""
+    file = served.file("report.bin", 12 * MIB + 1)
+    result = served.json("put", file, "--as", "reports/2026.bin")
+    assert set(result) == RESULT
+    assert (result["filepath"], result["state"]) == ("reports/2026.bin", "complete")
+    assert (result["size"], result["stored"]) == (file.stat().st_size, file.stat().st_size)
+    assert sha256(objects(served) / "reports/2026.bin") == sha256(file)
+
+
+def test_put_stores_several_files_at_a_time(served: Console) -> None:
+    """Each file gets a line of its own and goes to the named folder."""
+    files = [served.file(f"part{n}", n * MIB) for n in range(5)]
+    lines = served.run("put", *files, "--as", "many/", "--parallel", "3", "--json").lines
+    assert sorted(line["filepath"] for line in lines) == [f"many/part{n}" for n in range(5)]
+    stored = [sha256(objects(served) / "many" / file.name) for file in files]
+    assert stored == [sha256(file) for file in files]
+
+
+def test_put_stores_an_empty_file(served: Console) -> None:
+    """A file of zero bytes is an object of zero bytes."""
+    result = served.json("put", served.file("nothing", 0))
+    assert (result["state"], result["size"], result["stored"]) == ("complete", 0, 0)
+    assert (objects(served) / "nothing").read_bytes() == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 11 * MIB])
+def test_put_stores_standard_input(served: Console, size: int) -> None:
+    """`-` takes a pipe, whose length shows at its end only."""
+    data = os.urandom(size)
+    result = served.json("put", "-", "--as", f"piped/{size}", stdin=data)
+    assert (result["state"], result["size"]) == ("complete", size)
+    assert (objects(served) / f"piped/{size}").read_bytes() == data
+
+
+def test_put_replaces_an_earlier_object(served: Console) -> None:
+    """A changed file goes to the same path again."""
+    served.json("put", served.file("twice", 1000))
+    file = served.file("twice", 2000)
+    assert served.json("put", file)["size"] == 2000
+    assert sha256(objects(served) / "twice") == sha256(file)
+
+
+def test_put_for_people_ends_with_a_sentence(served: Console) -> None:
+    """Without --json, stdout has one line per file, and nothing but results."""
+    finished = served.run("put", served.file("sentence", 1000))
+    assert finished.out.startswith("sentence  complete  1000 B in ")
+
+
+def test_put_tells_programs_its_progress_if_asked(served: Console) -> None:
+    """--json --progress adds lines with both halves; the last line stays the result."""
+    lines = served.run("put", served.file("told", 9 * MIB), "--json", "--progress").lines
+    assert lines[0].keys() == {"event", "filepath", "size", "received", "stored"}
+    assert lines[-1].keys() == RESULT
+
+
+def test_put_without_waiting_ends_when_all_is_received(idle: Console) -> None:
+    """--no-wait needs no workers."""
+    result = idle.json("put", idle.file("quick", MIB), "--no-wait")
+    assert (result["state"], result["stored"]) == ("received", 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_put_goes_on_where_it_was_stopped(idle: Console, number: signal.Signals) -> None:
+    """After SIGKILL or Ctrl-C the same command takes the same upload up: the object is whole."""
+    file = idle.file("large", LARGE)
+    with stuck_put(idle, file) as put:
+        put.send_signal(number)
+        _, err = put.communicate(timeout=20)
+    if number is signal.SIGINT:
+        assert put.returncode == 130
+        assert "the same command goes on where it stopped" in err.decode()
+    before = idle.json("show", "large")
+    assert (before["state"], before["size"]) == ("receiving", LARGE)
+    with idle.up("--workers", "1"):
+        result = idle.json("put", file)
+    assert (result["upload_id"], result["state"]) == (before["upload_id"], "complete")
+    assert sha256(objects(idle) / "large") == sha256(file)
+
+
+def test_put_of_another_file_is_refused_until_told_to_restart(idle: Console) -> None:
+    """A path in progress is not mixed with another file; --restart replaces the upload."""
+    with stuck_put(idle, idle.file("large", LARGE)) as put:
+        put.kill()
+    other = idle.file("large", MIB)
+    error = idle.json("put", other, code=1)["error"]
+    assert error["code"] == "upload_in_progress"
+    assert "--restart" in error["message"]
+    with idle.up("--workers", "1"):
+        assert idle.json("put", other, "--restart")["state"] == "complete"
+    assert sha256(objects(idle) / "large") == sha256(other)
+
+
+def test_put_notices_that_its_file_grows(idle: Console) -> None:
+    """A file that changes while it is read is an error, and its upload is cancelled."""
+    file = idle.file("large", LARGE)
+    with idle.up("--workers", "1"):
+        wait_until(lambda: idle.alive(command="chunkferry_worker worker"))
+        workers = idle.alive(command="chunkferry_worker worker")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        with stuck_put(idle, file) as put:
+            with file.open("ab") as more:
+                more.write(b"more")
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+            _, err = put.communicate(timeout=30)
+        assert put.returncode == 1
+        assert "changed while it was read" in err.decode()
+        wait_until(lambda: idle.json("show", "large")["state"] == "cancelled", 20)
+
+
+def test_put_waits_for_room_visibly_and_gives_up_when_told_to(idle: Console) -> None:
+    """Back-pressure is borne with a notice; --timeout bounds it, as something to try again."""
+    file = idle.file("large", LARGE)
+    finished = idle.run("put", file, "--timeout", "4", code=4)
+    assert "window full" in finished.err
+    assert "trying again" in finished.err
+
+
+def test_put_survives_a_restart_of_redis(tmp_path: Path, fresh_redis: FreshRedis) -> None:
+    """While Redis is away `put` waits; then it goes on."""
+    server = fresh_redis()
+    (tmp_path / "work").mkdir()
+    console = Console(tmp_path / "work", {"CHUNKFERRY_REDIS_URL": server.url})
+    file = console.file("large", LARGE)
+    with stuck_put(console, file) as put:
+        server.restart()
+        with console.up("--workers", "1"):
+            assert put.wait(60) == 0
+    assert sha256(objects(console) / "large") == sha256(file)
+
+
+def test_put_to_a_store_that_refuses_fails(served: Console) -> None:
+    """The upload is kept as failed, the reason is told; `requeue` gives it another chance."""
+    file = served.file("refused", 1000)
+    result = served.json("put", file, "--service", "broken", code=1)
+    assert (result["state"], result["error"]["code"]) == ("failed", "init_failed")
+    (failed,) = served.run("ls", "--state", "failed", "--json").lines
+    assert failed["upload_id"] == result["upload_id"]
+    (served.folder / "wall").unlink()
+    try:
+        assert served.json("requeue", failed["upload_id"])["upload_id"] == failed["upload_id"]
+        last = served.json("watch", failed["upload_id"])
+        assert (last["code"], last["state"]) == ("Ok", "complete")
+        assert sha256(served.folder / "wall/in/refused") == sha256(file)
+        assert served.run("requeue", failed["upload_id"], code=1).err != ""
+    finally:
+        (served.folder / "wall/in/refused").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing"], "No such file"),
+        (["."], "Is a directory"),
+        (["/dev/null"], "not a regular file"),
+        (["-"], "--as"),
+        (["present", "present"], "several files would go to present"),
+        (["present", "other", "--as", "x"], "end it with '/'"),
+        (["present", "--as", "../x"], "holds the component"),
+        (["present", "--service", "nope"], "no service named 'nope'"),
+        (["present", "--metadata", "x"], "NAME=VALUE"),
+        (["present", "--parallel", "0"], "--parallel"),
+    ],
+)
+def test_put_refuses_bad_arguments_before_anything_starts(
+    served: Console, arguments: list[str], words: str
+) -> None:
+    """One bad argument stops all of them, with one sentence and exit code 2."""
+    for name in ("present", "other"):
+        served.file(name, 10)
+    finished = served.run("put", *arguments, "--json", code=2)
+    assert words in json.loads(finished.err)["message"]
+    listed = served.run("ls", "--all", "--json").lines
+    assert [upload for upload in listed if upload["filepath"] in {"present", "other"}] == []
+
+
+# --- the others -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_put(console: Console, path: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A `put` of standard input that has begun and waits for data."""
+    with console.start(
+        "put", "-", "--as", path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=-1
+    ) as process:
+        try:
+            wait_until(lambda: exists(console, path), 20, what="it has begun")
+            yield process
+        finally:
+            process.kill()
+
+
+def exists(console: Console, path: str) -> bool:
+    return any(line["filepath"] == path for line in console.run("ls", "--json").lines)
+
+
+def test_ls_show_and_cancel_an_upload(served: Console) -> None:
+    """An upload is listed and shown until it is cancelled; then it is gone from the list."""
+    with open_put(served, "held") as put:
+        (listed,) = (u for u in served.run("ls", "--json").lines if u["filepath"] == "held")
+        assert (listed["state"], listed["size"]) == ("receiving", None)
+        assert served.json("show", "held") == served.json("show", listed["upload_id"])
+        assert "held" in served.run("ls").out
+        assert listed["upload_id"] in served.run("show", "held").out
+        assert served.json("cancel", "held")["upload_id"] == listed["upload_id"]
+        last = served.json("watch", listed["upload_id"], code=1)
+        assert (last["code"], last["state"]) == ("Error", "cancelled")
+        assert last["error"]["code"] == "upload_closed"
+        _, err = put.communicate(b"too late", timeout=20)
+        assert (put.returncode, b"cancelled" in err) == (1, True)
+    assert "held" not in served.run("ls").out
+    assert "held" in served.run("ls", "--all").out
+    assert "held" in served.run("ls", "--state", "cancelled").out
+
+
+def test_watch_replays_what_happened(served: Console) -> None:
+    """--after 0 tells everything from the beginning, --after an event only what followed."""
+    upload_id = served.json("put", served.file("watched", 12 * MIB))["upload_id"]
+    lines = served.run("watch", upload_id, "--after", "0", "--json").lines
+    stored = [line["stored"] for line in lines]
+    assert stored == sorted(stored)
+    assert (lines[0]["received"], lines[-1]["code"]) == (0, "Ok")
+    later = served.run("watch", upload_id, "--after", lines[-2]["event_id"], "--json").lines
+    assert later == lines[-1:]
+
+
+def test_acting_on_several_does_what_it_can(served: Console) -> None:
+    """One that cannot be cancelled does not keep the others; the exit code tells of it."""
+    with open_put(served, "one"), open_put(served, "two"):
+        finished = served.run("cancel", "one", "unknown", "two", "--json", code=3)
+        assert [line["filepath"] for line in finished.lines] == ["one", "two"]
+        assert json.loads(finished.err)["code"] == "upload_not_found"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "name"),
+    [
+        (["show", "unknown"], 3, "upload_not_found"),
+        (["watch", "0-" + "0" * 32], 3, "upload_not_found"),
+        (["ls", "--redis-url", "redis://127.0.0.1:1/0"], 4, "redis_unavailable"),
+        (["ls", "--redis-url", "nonsense"], 2, "config"),
+        (["ls", "--data", "/nowhere"], 2, "not_running"),
+        (["ls", "--no-such-option"], 2, "usage"),
+        (["no-such-command"], 2, "usage"),
+    ],
+)
+def test_errors_have_codes(served: Console, arguments: list[str], code: int, name: str) -> None:
+    """Each kind of error has its exit code, and under --json its name."""
+    error = json.loads(served.run(*arguments, "--json", code=code).err)
+    assert error.keys() == {"code", "message", "retryable"}
+    assert (error["code"], error["retryable"]) == (name, code == 4)
+    assert served.run(*arguments, code=code).err.splitlines()[-1].startswith("chunkferry: ")
+
+
+def test_a_bad_setting_is_named(served: Console) -> None:
+    """A variable that cannot be used is an error that names it."""
+    console = Console(served.folder, {"CHUNKFERRY_SHARDS": "many"})
+    assert "CHUNKFERRY_SHARDS" in console.run("ls", code=2).err
+
+
+def test_ctrl_c_ends_a_watch_with_130(served: Console) -> None:
+    """Interrupting is not failing."""
+    with open_put(served, "endless"):
+        with served.start("watch", "endless", stdout=subprocess.PIPE, stderr=-1) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        assert (process.returncode, err.strip()) == (130, b"chunkferry: interrupted")
+        served.run("cancel", "endless")
+
+
+# --- doctor -----------------------------------------------------------------------------------
+
+
+def verdicts(lines: list[Any]) -> dict[str, str]:
+    return {line["check"]: line["verdict"] for line in lines}
+
+
+def test_doctor_finds_nothing_wrong_with_up(served: Console) -> None:
+    """All checks of a running ``up`` are good, and the round trip leaves nothing in the store."""
+    lines = served.run("doctor", "--service", "default", "--json").lines
+    assert set(verdicts(lines).values()) == {"good"}
+    assert {"redis", "persistence", "memory", "clock", "due", "broker", "workers"} < set(
+        verdicts(lines)
+    )
+    assert list((objects(served) / ".chunkferry-doctor").iterdir()) == []
+    assert "✓" in served.run("doctor", "--service", "default").out
+
+
+def test_doctor_says_what_to_change(tmp_path: Path, fresh_redis: FreshRedis) -> None:
+    """Without workers, persistence, limits and with a store that refuses: all of it is told."""
+    url = fresh_redis(appendonly=False).url
+    services = {"default": "file:///dev/null/objects"}
+    console = Console(
+        tmp_path, {"CHUNKFERRY_REDIS_URL": url, "CHUNKFERRY_SERVICES": json.dumps(services)}
+    )
+    lines = console.run("doctor", "--json", code=1).lines
+    assert verdicts(lines) == {
+        "redis": "good",
+        "persistence": "warning",
+        "memory": "warning",
+        "clock": "good",
+        "due": "good",
+        "broker": "good",
+        "workers": "bad",
+        "store default": "bad",
+    }
+    assert all(bool(line["advice"]) == (line["verdict"] != "good") for line in lines)
+    assert "✗ workers" in console.run("doctor", code=1).out
+
+
+def test_doctor_finds_an_evicting_redis(tmp_path: Path, fresh_redis: FreshRedis) -> None:
+    """An eviction policy is a fault: accepted bytes could vanish."""
+    url = fresh_redis(policy="allkeys-lru", maxmemory=100 * MIB).url
+    lines = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": url}).run("doctor", "--json", code=1).lines
+    assert verdicts(lines)["redis"] == "bad"
+    assert "noeviction" in lines[0]["message"]
+
+
+def test_doctor_finds_a_redis_that_is_not_there(tmp_path: Path) -> None:
+    """Without Redis the stores are still looked at."""
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": "redis://127.0.0.1:1/0"})
+    found = verdicts(console.run("doctor", "--json", code=1).lines)
+    assert found == {"redis": "bad", "broker": "bad", "store default": "good"}
