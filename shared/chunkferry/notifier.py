@@ -6,6 +6,7 @@ can be open in any process, and one that nobody reads costs nothing.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -61,18 +62,11 @@ class Notifier:
         Raises:
             RedisUnavailable: try again.
         """
-        while not self._pending:
+        while True:
+            if (status := self._next(_BLOCK_MS)) is not None:
+                return status
             if self._ended or self._closed.is_set():
                 raise StopIteration
-            if self._failure is not None:
-                self._pending.append(self._error(self._failure))
-            else:
-                self._pending.extend(self._news(_BLOCK_MS))
-        status = self._pending.popleft()
-        if status.is_last:
-            self._ended = True
-            self._pending.clear()
-        return status
 
     def wait(self, timeout: float | None = None) -> UploadStatus:
         """The last status; skips all others.
@@ -83,13 +77,16 @@ class Notifier:
         Raises:
             TimeoutError: it did not come in time.
             RuntimeError: the notifier was closed, or read to its end, before.
+            RedisUnavailable: try again.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for status in self:
-            if status.is_last:
-                return status
-            if deadline is not None and time.monotonic() > deadline:
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not (self._ended or self._closed.is_set()):
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise TimeoutError(f"upload {self.upload_id} did not end within {timeout:g} s")
+            status = self._next(int(min(_BLOCK_MS, left * 1000) + 1))
+            if status is not None and status.is_last:
+                return status
         raise RuntimeError("this notifier has ended")
 
     def fail(self, error: Exception) -> None:
@@ -110,6 +107,21 @@ class Notifier:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _next(self, block_ms: int) -> UploadStatus | None:
+        """The next status, or None if there is none within ``block_ms``."""
+        if self._ended or self._closed.is_set():
+            return None
+        if not self._pending:
+            failed = self._failure
+            self._pending.extend([self._error(failed)] if failed else self._news(block_ms))
+        if not self._pending:
+            return None
+        status = self._pending.popleft()
+        if status.is_last:
+            self._ended = True
+            self._pending.clear()
+        return status
 
     def _news(self, block_ms: int) -> list[UploadStatus]:
         try:

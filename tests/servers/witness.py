@@ -1,7 +1,8 @@
 """A store that writes down who stores which part when, around any other store.
 
 Named in ``CHUNKFERRY_SERVICES`` as ``tests.servers.witness:store?url=…&journal=…``: the way a
-third party adds a store.
+third party adds a store. It can also make each part slow (``seconds=…``, with progress all the
+time), or hang once, without progress, in the first call after the file ``hang=…`` was made.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from chunkferry.services import (
 from chunkferry.storage import from_url
 from chunkferry.upload import ChunkUpload
 
+#: How long a call hangs, in seconds: longer than any lease of a test.
+HANGS = 15.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -42,25 +46,46 @@ class Entry:
 
 
 def read_journal(journal: Path) -> list[Entry]:
-    """All entries, in the order of their times."""
+    """All entries, in the order of their times; none before the first part."""
+    if not journal.exists():
+        return []
     entries = [Entry(**json.loads(line)) for line in journal.read_text().splitlines()]
     return sorted(entries, key=lambda entry: entry.at)
 
 
 def store(options: dict[str, str]) -> ChunkStore:
     """The store at ``options["url"]``, witnessed in the file ``options["journal"]``."""
-    return WitnessedStore(from_url(options["url"]), Path(options["journal"]))
+    return WitnessedStore(
+        from_url(options["url"]),
+        Path(options["journal"]),
+        seconds=float(options.get("seconds", "0")),
+        hang=Path(options["hang"]) if "hang" in options else None,
+    )
 
 
 class WitnessedStore:
     """A store whose services keep a journal."""
 
-    def __init__(self, inner: ChunkStore, journal: Path) -> None:
+    def __init__(
+        self, inner: ChunkStore, journal: Path, *, seconds: float, hang: Path | None
+    ) -> None:
         self._inner = inner
-        self._journal = journal
+        self.journal = journal
+        self._seconds = seconds
+        self._hang = hang
 
     def chunk_file_service(self) -> ChunkFileService:
-        return _WitnessedService(self._inner.chunk_file_service(), self._journal)
+        return _WitnessedService(self._inner.chunk_file_service(), self)
+
+    def dawdle(self, heartbeat: Heartbeat) -> None:
+        """Take the time that this store was told to take."""
+        if self._hang is not None and self._hang.exists():
+            self._hang.unlink()
+            time.sleep(HANGS)
+        until = time.monotonic() + self._seconds
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            heartbeat()
 
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
         return cast("Reaping", self._inner).reap(upload, may_remove)
@@ -69,9 +94,9 @@ class WitnessedStore:
 class _WitnessedService:
     """Passes everything on; parts are written down before and after."""
 
-    def __init__(self, inner: ChunkFileService, journal: Path) -> None:
+    def __init__(self, inner: ChunkFileService, store: WitnessedStore) -> None:
         self._inner = inner
-        self._journal = journal
+        self._store = store
         self._upload_id = ""
 
     def is_initialized(self) -> bool:
@@ -82,6 +107,7 @@ class _WitnessedService:
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         self._write(part, done=False)
+        self._store.dawdle(heartbeat)
         receipt = self._inner.upload_part(part, heartbeat)
         self._write(part, done=True)
         return receipt
@@ -116,5 +142,5 @@ class _WitnessedService:
             "done": done,
         }
         # One write below PIPE_BUF to a file opened for appending is never torn.
-        with self._journal.open("ab", buffering=0) as journal:
+        with self._store.journal.open("ab", buffering=0) as journal:
             journal.write(json.dumps(entry).encode() + b"\n")

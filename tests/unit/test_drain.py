@@ -410,3 +410,8 @@ def test_losing_the_lease_is_an_outcome_not_an_error(world: World) -> None:
     """The task of a fenced worker ends in peace."""
     world.store.before("upload_part", raises(LeaseLost("taken")))
     assert world.drain(world.upload()).outcome == "lost"
+
+
+def test_a_wake_up_for_nonsense_does_nothing(world: World) -> None:
+    """Whoever can reach the broker can send any text."""
+    assert world.drain("../../etc/passwd").outcome == Acquisition.GONE

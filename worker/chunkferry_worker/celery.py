@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
-from celery import Celery, signals
+from celery import signals
 
 from chunkferry import config
-from chunkferry.config import Settings
-from chunkferry_worker import tasks, tether
-from chunkferry_worker.runtime import Runtime
-from chunkferry_worker.settings import celery_settings
-
-
-def create_app(settings: Settings) -> tuple[Celery, Runtime]:
-    """An application with all tasks, and what they work with."""
-    app = Celery("chunkferry", set_as_current=False)
-    app.config_from_object(celery_settings(settings))
-    runtime = Runtime(settings, app)
-    tasks.register(app, runtime)
-    return app, runtime
-
+from chunkferry.errors import ChunkferryError
+from chunkferry_worker import tether
+from chunkferry_worker.application import create_app
 
 app, _runtime = create_app(config.load())
 app.set_default()
@@ -31,7 +21,11 @@ app.set_default()
 @signals.celeryd_init.connect(weak=False)
 def _refuse_unfit_redis(**_: Any) -> None:
     """Stop a worker that could lose bytes before it takes any work."""
-    _runtime.require_usable()
+    try:
+        _runtime.require_usable()
+    except ChunkferryError as exc:
+        # Celery logs a handler's exceptions and goes on; only this one gets through.
+        sys.exit(f"chunkferry: {exc}")
 
 
 @signals.worker_shutting_down.connect(weak=False)

@@ -26,6 +26,7 @@ from chunkferry.errors import (
     SessionLost,
     StoreError,
     StoreUnavailable,
+    UploadNotFound,
 )
 from chunkferry.moves import Acquisition, Deferral, Ending, Release
 from chunkferry.services import (
@@ -113,7 +114,10 @@ class Drain:
         """
         report = DrainReport(upload_id=upload_id)
         nonce = secrets.token_hex(16)
-        acquisition = self._ledger.leases.acquire(upload_id, nonce, self._worker)
+        try:
+            acquisition = self._ledger.leases.acquire(upload_id, nonce, self._worker)
+        except UploadNotFound:
+            acquisition = Acquisition.GONE  # whoever can reach the broker can send any text
         report.outcome = acquisition
         if acquisition not in {Acquisition.ACQUIRED, Acquisition.TAKEN_OVER}:
             return report

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from celery.beat import EmbeddedService
+from celery.concurrency.thread import TaskPool
 
 from chunkferry.config import Settings
-from chunkferry_worker.celery import create_app
+from chunkferry_worker.application import create_app
 
 if TYPE_CHECKING:
     from celery.beat import _Threaded
 
 #: Uploads drained at the same time.
 _CONCURRENCY: Final = 4
+
+
+class _Threads(TaskPool):
+    """Celery's pool of threads, each of which knows whose tasks it runs.
+
+    Celery finds a task through the process' default application, which is the caller's own, if
+    the caller uses Celery too; an application that is current in a thread goes before it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.executor = ThreadPoolExecutor(self.limit, initializer=self.app.set_current)
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
@@ -27,7 +41,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     app, runtime = create_app(settings)
     runtime.require_usable()
     worker = app.WorkController(
-        app=app, pool="threads", concurrency=_CONCURRENCY, without_mingle=True, without_gossip=True
+        app=app, pool=_Threads, concurrency=_CONCURRENCY, without_mingle=True, without_gossip=True
     )
     # The annotation knows both forms of the service; in a thread it is always this one.
     beat = cast("_Threaded", EmbeddedService(app, thread=True))

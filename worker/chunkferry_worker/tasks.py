@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def register(app: Celery, runtime: Runtime) -> None:
-    """Add the tasks to ``app``."""
+    """Add the tasks to ``app``, and to no other application of this process."""
 
-    @app.task(name=wakeup.DRAIN)
+    @app.task(name=wakeup.DRAIN, shared=False)
     def drain(upload_id: str) -> dict[str, Any]:
         """Take one turn at an upload."""
         return asdict(runtime.drain.run(upload_id))
 
-    @app.task(name=SWEEP)
+    @app.task(name=SWEEP, shared=False)
     def sweep() -> dict[str, Any]:
         """Look at all that is due."""
         return asdict(runtime.sweep.run())
