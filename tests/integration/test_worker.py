@@ -294,3 +294,13 @@ def test_the_uploader_runs_inside_a_process(site: Site) -> None:
         uploader.join(30)
     assert not uploader.is_alive()
     assert site.stored() == CONTENT
+
+
+def test_an_uploader_can_be_ended_before_it_has_begun(site: Site) -> None:
+    """``shutdown`` right after ``run_uploader`` was called is not lost."""
+    manager = site.manager()
+    manager.shutdown()
+    uploader = threading.Thread(target=manager.run_uploader)
+    uploader.start()
+    uploader.join(30)
+    assert not uploader.is_alive()

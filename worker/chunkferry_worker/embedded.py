@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from celery.beat import EmbeddedService
+from celery.beat import EmbeddedService, Scheduler
+from celery.bootsteps import RUN  # type: ignore[attr-defined]  # celery-types lacks it
 from celery.concurrency.thread import TaskPool
 
 from chunkferry.config import Settings
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Uploads drained at the same time.
 _CONCURRENCY: Final = 4
+#: Between two looks whether the worker has begun, in seconds.
+_POLL: Final = 0.05
 
 
 class _Threads(TaskPool):
@@ -44,14 +48,22 @@ def run(settings: Settings, stop: threading.Event) -> None:
         app=app, pool=_Threads, concurrency=_CONCURRENCY, without_mingle=True, without_gossip=True
     )
     # The annotation knows both forms of the service; in a thread it is always this one.
-    beat = cast("_Threaded", EmbeddedService(app, thread=True))
+    beat = cast("_Threaded", EmbeddedService(app, thread=True, scheduler_cls=Scheduler))
 
     def end() -> None:
         stop.wait()
+        # A worker that has not begun would not notice that it is to stop.
+        while worker.blueprint is None or worker.blueprint.state != RUN:
+            time.sleep(_POLL)
         runtime.stop()
         beat.stop()
         worker.stop()
 
-    threading.Thread(target=end, name="chunkferry-stop", daemon=True).start()
+    ender = threading.Thread(target=end, name="chunkferry-stop", daemon=True)
+    ender.start()
     beat.start()
-    worker.start()
+    try:
+        worker.start()
+    finally:
+        stop.set()
+        ender.join()
