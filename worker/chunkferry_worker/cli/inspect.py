@@ -14,6 +14,7 @@ from chunkferry.state import State
 from chunkferry.status import UploadStatus, UploadStatusCode
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.cli.output import (
+    WIDE,
     Exit,
     error_record,
     printable,
@@ -49,7 +50,7 @@ def ls(session: Session, state: str | None, service: str | None, show_all: bool)
         for upload in uploads:
             session.output.result(upload_record(upload), "")
     elif uploads:
-        session.output.result({}, _table(uploads))
+        session.output.result({}, _table(uploads, wide=session.output.out.width >= WIDE))
     else:
         session.output.notice("no uploads")
 
@@ -108,25 +109,30 @@ def _status_line(status: UploadStatus) -> Text:
     return line
 
 
-def _table(uploads: Iterable[ChunkUpload]) -> Table:
+def _table(uploads: Iterable[ChunkUpload], *, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("PATH", overflow="fold", min_width=8)
-    table.add_column("SERVICE", overflow="fold")
+    table.add_column("PATH", overflow="fold", min_width=12)
     table.add_column("STATE", no_wrap=True)
-    table.add_column("RECEIVED", justify="right")
-    table.add_column("STORED", justify="right")
-    table.add_column("SIZE", justify="right")
-    table.add_column("AGE", justify="right")
-    table.add_column("UPLOAD", overflow="fold", min_width=10)
+    if wide:
+        table.add_column("SERVICE", no_wrap=True)
+        table.add_column("AGE", justify="right", no_wrap=True)
+        table.add_column("RECEIVED", justify="right", no_wrap=True)
+    table.add_column("STORED", justify="right", no_wrap=True)
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("UPLOAD", overflow="fold", min_width=18)
+    now = datetime.now(UTC)
     for upload in uploads:
+        more = [
+            printable(upload.service),
+            _span(now - upload.created_at),
+            size_text(upload.received),
+        ]
         table.add_row(
             printable(upload.filepath),
-            printable(upload.service),
             _state_text(upload.state),
-            size_text(upload.received),
+            *(more if wide else []),
             size_text(upload.stored),
             size_text(upload.length),
-            _span(datetime.now(UTC) - upload.created_at),
             upload.upload_id,
         )
     return table

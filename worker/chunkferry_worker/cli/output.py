@@ -30,6 +30,9 @@ from chunkferry.upload import ChunkUpload
 #: Width of tables where no terminal sets it: nothing is folded on its way into a pipe.
 _PIPE_WIDTH: Final = 200
 
+#: Narrower terminals get fewer columns.
+WIDE: Final = 110
+
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
 
@@ -73,7 +76,9 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.out = _console(sys.stdout)
-        self.err = _console(sys.stderr)
+        # One terminal takes one console: two would not know where the other left the cursor.
+        both = self.out.is_terminal and sys.stderr.isatty()
+        self.err = self.out if both else _console(sys.stderr)
         self._lock = threading.Lock()
 
     def result(self, record: Mapping[str, object], text: RenderableType) -> None:
@@ -86,20 +91,22 @@ class Output:
     def notice(self, text: str) -> None:
         """Tell people what is going on; programs are not told."""
         if not self.as_json:
-            self.err.print(printable(text), soft_wrap=True, style="dim")
+            self._say(Text(printable(text), style="dim"))
 
     def error(self, code: str, message: str, *, retryable: bool = False) -> None:
         """Say on stderr what went wrong."""
         if self.as_json:
             self._write(sys.stderr, error_record(code, message, retryable=retryable))
         else:
-            self.err.print(
-                Text.assemble(("chunkferry: ", "bold red"), printable(message)), soft_wrap=True
-            )
+            self._say(Text.assemble(("chunkferry: ", "bold red"), printable(message)))
 
     def failure(self, error: ChunkferryError) -> None:
         """Say on stderr what went wrong."""
         self.error(error.code, str(error), retryable=error.retryable)
+
+    def _say(self, text: Text) -> None:
+        # A terminal gets lines folded between words, a file whole ones.
+        self.err.print(text, soft_wrap=not self.err.is_terminal)
 
     def _write(self, stream: IO[str], record: Mapping[str, object]) -> None:
         line = json.dumps(record, default=str)

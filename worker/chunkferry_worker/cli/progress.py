@@ -16,12 +16,13 @@ from rich.progress import Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from chunkferry_worker.cli.output import Output, printable, size_text
+from chunkferry_worker.cli.output import WIDE, Output, printable, size_text
 
 #: Between two plain lines of one upload, in seconds.
 _LINE_EVERY: Final = 1.0
-#: Longest name in a row.
+#: Longest name in a row, and in a row of a narrow terminal.
 _NAME: Final = 40
+_SHORT_NAME: Final = 20
 
 
 class Meter(Protocol):
@@ -61,14 +62,17 @@ class _Rows:
     """Moving rows at the bottom of a terminal."""
 
     def __init__(self, output: Output) -> None:
+        wide = output.err.width >= WIDE
         self._progress = Progress(
             TextColumn(
                 "{task.description}",
                 markup=False,
-                table_column=Column(no_wrap=True, overflow="ellipsis", max_width=_NAME),
+                table_column=Column(
+                    no_wrap=True, overflow="ellipsis", max_width=_NAME if wide else _SHORT_NAME
+                ),
             ),
             _TwoHalves(table_column=Column(ratio=1, min_width=6, no_wrap=True)),
-            _Bytes(table_column=Column(no_wrap=True)),
+            _Bytes(wide=wide),
             console=output.err,
             transient=True,
             expand=True,
@@ -95,12 +99,20 @@ class _Row:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
+        self._lock = threading.Lock()
+        self._ended = False
 
     def move(self, received: int, stored: int, size: int | None) -> None:
-        self._progress.update(self._task, completed=stored, total=size, received=received)
+        with self._lock:
+            if not self._ended:
+                self._progress.update(self._task, completed=stored, total=size, received=received)
 
     def end(self) -> None:
-        self._progress.remove_task(self._task)
+        # News may still come in after the end.
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._progress.remove_task(self._task)
 
 
 class _TwoHalves(ProgressColumn):
@@ -136,16 +148,21 @@ class _Bar:
 
 
 class _Bytes(ProgressColumn):
-    """``stored 12.0 / received 30.5 / 64.0 MiB``, as short as it goes."""
+    """Both halves in numbers; on narrow terminals the bar alone tells what is received."""
+
+    def __init__(self, *, wide: bool) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._wide = wide
 
     def render(self, task: Task) -> Text:
         stored, received = int(task.completed), int(task.fields.get("received", 0))
         total = None if task.total is None else int(task.total)
         if total:
-            text = f"stored {100 * stored // total:3}% received {100 * received // total:3}%"
-            text += f" of {size_text(total)}"
+            done, half = f"{100 * stored // total:3}%", f"{100 * received // total:3}%"
+            rest = f" of {size_text(total)}"
         else:
-            text = f"stored {size_text(stored)} received {size_text(received)}"
+            done, half, rest = size_text(stored), size_text(received), ""
+        text = f"stored {done}{f' received {half}' if self._wide else ''}{rest}"
         return Text(f"{text} {size_text(int(task.speed))}/s" if task.speed else text)
 
 
