@@ -6,6 +6,7 @@ Knows no store and does no upload itself: it writes to the ledger and sends wake
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,8 @@ from chunkferry.upload import ChunkUpload
 _MAX_METADATA: Final = 2048
 #: Longest pause between two looks for room, in seconds.
 _MAX_PAUSE: Final = 1.0
+#: What Redis takes for the id of a stream's entry.
+_EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 #: Grids remembered per manager.
 _GRIDS: Final = 4096
 
@@ -117,7 +120,8 @@ class ChunkManager:
             service: name of the store.
             content_type: the object's MIME type.
             metadata: kept with the object where the store can.
-            idempotency_key: the same key for the same path continues the same upload.
+            idempotency_key: the same key for the same path continues the same upload: bytes that
+                were received before are compared and acknowledged.
             background: return at once and send from a thread; a failure to send is then the
                 notifier's ``Error``.
 
@@ -137,7 +141,7 @@ class ChunkManager:
             idempotency_key=idempotency_key,
         )
         notifier = Notifier(self._ledger.records, upload.upload_id, after="0")
-        self._send(upload, reader, notifier, background=background)
+        self._send(upload, 0, reader, notifier, background=background)
         return notifier
 
     def resume_put_with_status(
@@ -162,7 +166,7 @@ class ChunkManager:
         if upload.state is State.FAILED:
             self.requeue(upload.upload_id)
         notifier = Notifier(self._ledger.records, upload.upload_id)
-        self._send(upload, reader, notifier, background=background)
+        self._send(upload, upload.received, reader, notifier, background=background)
         return notifier
 
     def get_incomplete_upload(
@@ -284,8 +288,11 @@ class ChunkManager:
                 None to begin with how the upload stands now.
 
         Raises:
+            InvalidArgument: ``after`` never was an event's id.
             UploadNotFound: there is no such upload.
         """
+        if after is not None and not _EVENT_ID.fullmatch(after):
+            raise InvalidArgument(f"after must be the event_id of a status, not {after!r}")
         self.get(upload_id)
         return Notifier(self._ledger.records, upload_id, after)
 
@@ -372,12 +379,24 @@ class ChunkManager:
                 pause = min(pause * 1.5, _MAX_PAUSE)
 
     def _send(
-        self, upload: ChunkUpload, reader: BinaryIO, notifier: Notifier, *, background: bool
+        self,
+        upload: ChunkUpload,
+        start: int,
+        reader: BinaryIO,
+        notifier: Notifier,
+        *,
+        background: bool,
     ) -> None:
+        """Append what ``reader`` holds, whose first byte is the file's byte ``start``."""
+
         def send() -> None:
-            offset = upload.received
+            offset = start
             for chunk in chunks.of_reader(reader, self.chunk_size):
-                offset = self.append(upload.upload_id, offset, chunk)
+                # No append may both repeat bytes and go on after them.
+                known = max(0, upload.received - offset)
+                for piece in filter(None, (chunk[:known], chunk[known:])):
+                    self.append(upload.upload_id, offset, piece)
+                    offset += len(piece)
 
         def send_or_tell() -> None:
             try:
