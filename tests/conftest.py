@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.servers.stores",
     "tests.servers.workers",
     "tests.ledgers",
+    "tests.producing",
 ]

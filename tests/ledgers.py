@@ -37,7 +37,7 @@ CLOCK: Final = (
     f"redis.call('GET', '{CLOCK_KEY}') % 1000 * 1000}}"
 )
 #: A database of our own on the shared server, emptied before each test.
-_DATABASE: Final = 9
+DATABASE: Final = 9
 
 #: (script, answer) that any test got from Redis.
 answers: Final[set[tuple[str, str]]] = set()
@@ -201,7 +201,7 @@ class RedisWorld(World):
     ledger: RedisLedger
 
     def __init__(self, server: RedisServer, settings: Settings) -> None:
-        self.client = connection.connect(f"{server.url.rpartition('/')[0]}/{_DATABASE}")
+        self.client = connection.connect(f"{server.url.rpartition('/')[0]}/{DATABASE}")
         super().__init__(RedisLedger(self.client, settings, clock=CLOCK), ManualClock(), settings)
         self.reset()
 

@@ -73,8 +73,8 @@ class Twins(RuleBasedStateMachine):
         #: Wake-ups on their way.
         self.wakes: list[Pair] = []
         self.stored: dict[Pair, int] = {}
-        #: How workers ended so far.
-        self.mishaps: list[str] = []
+        #: Workers that came to grief so far.
+        self.mishaps = 0
 
     # --- doing it twice -----------------------------------------------------------------------
 
@@ -311,18 +311,23 @@ class Twins(RuleBasedStateMachine):
         else:
             self.release(pair, nonce)
 
-    @rule(pair=uploads, mishap=st.sampled_from(["dies", "defers", "fails"]))
-    def drain_badly(self, pair: Pair, mishap: str) -> None:
-        """What a worker does with a poisoned upload, a store that is down, or one that refuses."""
-        self.try_to_hold(pair, f"n{mishap}{len(self.mishaps)}")
-        self.mishaps.append(mishap)
-        match mishap:
-            case "dies":
-                self.advance(30)
-            case "defers":
-                self.defer(pair, "holder", 0)
-            case _:
-                self.fail(pair, "holder")
+    @rule(
+        pair=uploads,
+        mishap=st.sampled_from(["dies", "defers", "fails"]),
+        times=st.integers(1, 4),
+    )
+    def drain_badly(self, pair: Pair, mishap: str, times: int) -> None:
+        """What workers do with a poisoned upload, a store that is down, or one that refuses."""
+        for _ in range(times):
+            self.mishaps += 1
+            self.try_to_hold(pair, f"n{mishap}{self.mishaps}")
+            match mishap:
+                case "dies":
+                    self.advance(30)
+                case "defers":
+                    self.defer(pair, "holder", 0)
+                case _:
+                    self.fail(pair, "holder")
 
     # --- wake-ups, sweep, time ----------------------------------------------------------------
 
