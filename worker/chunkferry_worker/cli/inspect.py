@@ -35,7 +35,13 @@ _COLOURS = {
 @click.command()
 @option("--state", type=click.Choice([state.value for state in State]), help="Only this state.")
 @option("--service", envvar="CHUNKFERRY_SERVICE", help="Only uploads to this store.")
-@option("--all", "show_all", is_flag=True, help="Also those that ended a moment ago.")
+@option(
+    "--all",
+    "show_all",
+    is_flag=True,
+    envvar="CHUNKFERRY_LS_ALL",
+    help="Also those that ended a moment ago.",
+)
 @with_session
 def ls(session: Session, state: str | None, service: str | None, show_all: bool) -> None:
     """List the uploads that have not ended."""

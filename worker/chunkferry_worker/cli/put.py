@@ -30,7 +30,13 @@ _STOP: Final = 3.0
 
 
 @click.command()
-@option("--as", "target", metavar="PATH", help="Where it goes; with `/` at its end, a folder.")
+@option(
+    "--as",
+    "target",
+    metavar="PATH",
+    envvar="CHUNKFERRY_PUT_AS",
+    help="Where it goes; with `/` at its end, a folder.",
+)
 @option("--service", envvar="CHUNKFERRY_SERVICE", default="default", help="The store it goes to.")
 @option("--parallel", type=click.IntRange(1, 64), default=4, help="Files at a time.")
 @option("--content-type", default="", help="MIME type of the objects.")
@@ -38,7 +44,13 @@ _STOP: Final = 3.0
 @option("--restart", is_flag=True, help="Replace an unfinished upload to the same path.")
 @option("--wait/--no-wait", default=True, help="Stay until the objects are complete.")
 @option("--timeout", type=click.FloatRange(0), help="Seconds without movement to bear.")
-@option("--progress", "json_progress", is_flag=True, help="With --json: also progress lines.")
+@option(
+    "--progress",
+    "json_progress",
+    is_flag=True,
+    envvar="CHUNKFERRY_PUT_PROGRESS",
+    help="With --json: also progress lines.",
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @with_session
 def put(
@@ -144,17 +156,18 @@ class _Pool:
         code, error = Exit.OK, None
         try:
             transfer.run()
+            meter.end()
         except Interrupted:
+            # The board ends as a whole; its rows are left to it.
             code, error = Exit.INTERRUPTED, error_record("interrupted", "interrupted")
             transfer.refresh()
         except ChunkferryError as exc:
+            meter.end()
             code = exit_code(exc)
             error = error_record(exc.code, str(exc), retryable=exc.retryable)
             self._output.failure(exc)
             if not exc.retryable:
                 transfer.refresh()
-        finally:
-            meter.end()
         self._tell(job, transfer, time.monotonic() - started, error)
         return code
 

@@ -79,6 +79,7 @@ class Size(click.ParamType[int]):
     is_flag=False,
     flag_value=SIZE,
     metavar="[SIZE]",
+    envvar="CHUNKFERRY_UP_DEMO",
     help="Store a generated file (64MiB) and prove that it arrived.",
 )
 @option("--exit-with-parent", is_flag=True, help="Stop when the process that started it ends.")
