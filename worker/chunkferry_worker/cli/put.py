@@ -138,7 +138,10 @@ class _Pool:
         if self._stop.is_set():
             self._say_how_to_go_on(jobs)
             return Exit.INTERRUPTED
-        return max(self._codes, key=_gravity, default=Exit.OK)
+        if len(self._codes) < len(jobs):
+            # A thread ended by a fault of ours: what it had to do is not done.
+            return Exit.FAILED
+        return max(self._codes, key=_gravity)
 
     def _work(self) -> None:
         while not self._stop.is_set():

@@ -29,7 +29,7 @@ class ChildKeepsEnding(ChunkferryError):
     code = "child_keeps_ending"
 
     def __init__(self, name: str, how: str) -> None:
-        super().__init__(f"{name} {how}, for the {_ENDS}. time in a row; what it said stands above")
+        super().__init__(f"{name} {how}, {_ENDS} times in a row; what it said stands above")
 
 
 class Signals:

@@ -19,6 +19,7 @@ from chunkferry.errors import (
     OffsetMismatch,
     RedisUnavailable,
     UploadClosed,
+    UploadError,
     UploadInProgress,
 )
 from chunkferry.state import State
@@ -99,7 +100,10 @@ class Transfer:
                     self._await(news)
             finally:
                 news.close()
-        return self._look(upload.upload_id)
+        upload = self._look(upload.upload_id)
+        if self._order.wait and not upload.is_complete:
+            raise UploadError(f"upload {upload.upload_id} is {upload.state}, not complete")
+        return upload
 
     def refresh(self) -> None:
         """Look at the upload once more, if it can be seen."""
