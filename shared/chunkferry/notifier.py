@@ -22,7 +22,7 @@ from chunkferry.errors import (
     UploadNotFound,
 )
 from chunkferry.services import Records
-from chunkferry.state import State
+from chunkferry.state import TERMINAL, State
 from chunkferry.status import UPLOAD_COMPLETE, UploadStatus, UploadStatusCode
 from chunkferry.stream import Event
 
@@ -127,21 +127,25 @@ class Notifier:
         try:
             if self._after is None:
                 # The position comes first: what happens in between is told twice, not never.
-                self._after = self._records.last_event_id(self.upload_id)
-                return [self._status(self._present())]
-            events = self._records.events(self.upload_id, self._after, block_ms)
-            if not events:
-                self._records.get(self.upload_id)
-                return []
+                position = self._records.last_event_id(self.upload_id)
+                statuses = [self._status(self._present(position))]
+            elif events := self._records.events(self.upload_id, self._after, block_ms):
+                position = events[-1].event_id
+                statuses = [self._status(event) for event in events]
+            else:
+                position, present = self._after, self._present(self._after)
+                # Nothing follows the end: who knows it already is told once more.
+                statuses = [self._status(present)] if present.state in TERMINAL else []
         except UploadNotFound as exc:
             return [self._error(exc)]
-        self._after = events[-1].event_id
-        return [self._status(event) for event in events]
+        # Last of all: Redis may go away above, and no news be lost by it.
+        self._after = position
+        return statuses
 
-    def _present(self) -> Event:
+    def _present(self, position: str) -> Event:
         upload = self._records.get(self.upload_id)
         return Event(
-            event_id=self._after or "0",
+            event_id=position,
             state=upload.state,
             received=upload.received,
             stored=upload.stored,
