@@ -102,7 +102,7 @@ class CephServer:
     def __init__(self, folder: Path) -> None:
         """Describe the server; ``folder`` is where it keeps all its files."""
         self._folder = folder
-        self._mon_port, self._port = _free_ports(2)
+        self._mon_port, self._port = free_ports(2)
         self._daemons: list[subprocess.Popen[bytes]] = []
         self.access_key = secrets.token_hex(10)
         self.secret_key = secrets.token_hex(20)
@@ -198,7 +198,7 @@ class CephServer:
             self._daemons.append(tether.spawn(command, stdout=output, stderr=output))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now: none twice, as all are held while the next is looked for."""
     with contextlib.ExitStack() as held:
         found = []
