@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.console import MARK, QUICK, Console, sha256
+from tests.servers.s3 import S3Server
 from tests.waiting import wait_until
 
 from chunkferry.parts import MIB
@@ -154,6 +155,38 @@ def test_the_demonstration_proves_an_equal_object(console: Console) -> None:
         }
         assert up.process.poll() is None
         assert up.end() == 0
+
+
+@pytest.mark.s3
+def test_the_demonstration_works_with_s3(
+    console: Console, ceph_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CHUNKFERRY_SERVICES alone sends the object to S3; put and doctor work with it, too."""
+    ceph_server.export_credentials(monkeypatch)
+    url = ceph_server.url(f"up-{console.mark}")
+    console.environment["CHUNKFERRY_SERVICES"] = json.dumps({"default": url})
+    file = console.file("file", 11 * MIB)
+    with console.up("--demo", "12MiB", "--json") as up:
+        wait_until(lambda: any('"proof"' in line for line in up.said()), 60, what="the proof")
+        assert json.loads(up.said()[-1])["verdict"] == "equal"
+        assert console.json("put", file, "--content-type", "text/plain")["state"] == "complete"
+        console.run("doctor")
+        key = f"up-{console.mark}/file"
+        found = ceph_server.client().get_object(Bucket=ceph_server.bucket, Key=key)
+        assert found["ContentType"] == "text/plain"
+        assert found["Body"].read() == file.read_bytes()
+
+
+def test_a_second_ctrl_c_hurries(console: Console) -> None:
+    """Whoever presses Ctrl-C twice does not wait for a worker that hangs."""
+    with console.up("--workers", "1") as up:
+        for pid in console.alive(command="chunkferry_worker worker"):
+            os.kill(pid, signal.SIGSTOP)
+        up.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "Ctrl-C again to hurry" in up.err.read_text())
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(5) == 0
+        wait_until(lambda: not console.alive(), what="all are gone")
 
 
 def test_a_demonstration_that_fails_ends_with_1(console: Console) -> None:
