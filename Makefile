@@ -7,6 +7,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # The first Python that is new enough and can make an environment; override with PYTHON=...
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
@@ -54,8 +55,8 @@ types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
 .PHONY: bench
-bench: $(STAMP) ## throughput beside plain boto3
-	@$(BIN)/python bench/throughput.py
+bench: $(STAMP) ## throughput beside plain boto3; BENCH_ARGS="--rounds 1" and more
+	@$(BIN)/python -m bench.throughput $(BENCH_ARGS)
 
 .PHONY: lock
 lock: $(STAMP) ## refresh requirements.lock; UV_ARGS=--upgrade takes newer versions
