@@ -91,8 +91,7 @@ def put(
         for source, path in zip(sources, paths, strict=True)
     ]
     # A Redis that is not there at the start is more likely a mistake than an outage.
-    manager = session.manager
-    pool = _Pool(manager, session.output, timeout, json_progress=json_progress)
+    pool = _Pool(session.manager, session.output, timeout, json_progress=json_progress)
     return pool.run(jobs, parallel)
 
 
