@@ -17,6 +17,7 @@ from tests.servers.redis import RedisServer
 from chunkferry import config, connection, keys, lua, parts
 from chunkferry.config import Settings
 from chunkferry.ledger import RedisLedger
+from chunkferry.ledger.records import RedisRecords
 from chunkferry.moves import Accepted, Acquisition, Draft, Ending
 from chunkferry.parts import Grid
 from chunkferry.services import Ledger, StoredPart
@@ -280,6 +281,13 @@ def record_answers(monkeypatch: pytest.MonkeyPatch) -> None:
             answers.add(("accept", found[0]))
         return found
 
+    def recording_snapshots(records: RedisRecords, upload_ids: Any) -> Any:
+        found = snapshots(records, upload_ids)
+        answers.update(("snapshot", "found" if upload else "unknown") for upload in found)
+        return found
+
+    snapshots = RedisRecords._snapshots
+    monkeypatch.setattr(RedisRecords, "_snapshots", recording_snapshots)
     monkeypatch.setattr(lua.Script, "run", recording_run)
     monkeypatch.setattr(lua, "texts", recording_texts)
 

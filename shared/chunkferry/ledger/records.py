@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
+
+from redis.exceptions import NoScriptError
 
 from chunkferry import connection, keys, stream
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError, UploadNotFound
-from chunkferry.ledger.scripts import Scripts
+from chunkferry.ledger.scripts import Scripts, of
 from chunkferry.parts import Grid
 from chunkferry.stream import Event
 from chunkferry.upload import ChunkUpload, from_hashes
@@ -62,11 +64,11 @@ class RedisRecords:
     def list_uploads(self) -> Iterator[ChunkUpload]:
         """All uploads that have not ended, and those that ended a moment ago."""
         for shard in range(self._shards):
-            # At one moment: an upload that ends goes from one set to the other.
-            with connection.translated(), self._client.pipeline(transaction=True) as pipe:
+            with connection.translated(), self._client.pipeline(transaction=False) as pipe:
                 pipe.zrange(keys.due(shard), 0, -1)
                 pipe.zrange(keys.graves(shard), 0, -1)
-                members = [member for batch in pipe.execute() for member in batch]
+                # An upload that ends meanwhile is in both.
+                members = dict.fromkeys(member for batch in pipe.execute() for member in batch)
             yield from filter(None, self._snapshots([member.decode() for member in members]))
 
     def grid(self, upload_id: str) -> Grid:
@@ -88,20 +90,37 @@ class RedisRecords:
         return newest[0][0].decode() if newest else "0"
 
     def _snapshots(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
-        """The uploads, all seen at one moment."""
+        """Each upload as it is at one moment; None for those that are not known."""
         if not upload_ids:
             return []
-        with connection.translated(), self._client.pipeline(transaction=True) as pipe:
-            for upload_id in upload_ids:
-                pipe.hgetall(keys.intake(upload_id))
-                pipe.hgetall(keys.work(upload_id))
-            hashes = pipe.execute()
-        now = self._scripts.now()
+        with connection.translated():
+            try:
+                answers = self._look_at(upload_ids)
+            except NoScriptError:
+                self._client.script_load(self._scripts["snapshot"].source)
+                answers = self._look_at(upload_ids)
         return [
-            from_hashes(upload_id, _text(intake), _text(work), now) if intake else None
-            for upload_id, intake, work in zip(upload_ids, hashes[::2], hashes[1::2], strict=True)
+            _snapshot(upload_id, answer)
+            for upload_id, answer in zip(upload_ids, answers, strict=True)
         ]
 
+    def _look_at(self, upload_ids: Sequence[str]) -> list[list[Any]]:
+        script = self._scripts["snapshot"]
+        with self._client.pipeline(transaction=False) as pipe:
+            for upload_id in upload_ids:
+                names = of(upload_id, "intake", "work")
+                pipe.execute_command(*script.command(names, {}, whole=False))  # type: ignore[no-untyped-call]  # redis-py
+            return pipe.execute()
 
-def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in fields.items()}
+
+def _snapshot(upload_id: str, answer: Sequence[Any]) -> ChunkUpload | None:
+    match answer:
+        case [b"found", now, intake, work]:
+            return from_hashes(upload_id, _text(intake), _text(work), now)
+    return None
+
+
+def _text(flat: Sequence[bytes]) -> dict[str, str]:
+    return {
+        name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)
+    }

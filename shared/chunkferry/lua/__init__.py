@@ -98,7 +98,7 @@ def load(name: str, clock: str = SERVER_CLOCK) -> Script:
     text = (folder / f"{name}.lua").read_text()
     prelude = (folder / "prelude.lua").read_text().replace(SERVER_CLOCK, clock)
     header = dict(_HEADER_LINE.findall(text))
-    keys, args = tuple(header["KEYS"].split()), tuple(header["ARGV"].split())
+    keys, args = tuple(header["KEYS"].split()), tuple(header.get("ARGV", "").split())
     flags = f" flags={header['FLAGS']}" if "FLAGS" in header else ""
     body = "\n".join(line for line in text.splitlines() if not line.startswith("-- "))
     source = "\n".join(
