@@ -77,14 +77,15 @@ class ChunkManager:
             changes["chunk_size_limit"] = chunk_size_limit
         if incomplete_upload_expiry is not None:
             changes["incomplete_upload_expiry"] = incomplete_upload_expiry
-        if isinstance(redis, str):
-            changes["redis_url"] = redis
+        if redis is not None:
+            # Wake-ups and an embedded uploader need the address too, not only the client.
+            changes["redis_url"] = redis if isinstance(redis, str) else connection.url_of(redis)
         self.settings = (settings or config.load()).changed(**changes)
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
-        self._waker = waker
+        self._waker = waker or wakeup.ProducerWaker(self.settings.broker)
         self._lock = threading.Lock()
-        self._ready = ledger is not None
+        self._ready = False
         self._stop = threading.Event()
         self._grid = lru_cache(maxsize=_GRIDS)(self._ledger.records.grid)
 
@@ -330,17 +331,23 @@ class ChunkManager:
     # --- life cycle --------------------------------------------------------------------------
 
     def init(self) -> None:
-        """Check Redis. Done by itself on first use.
+        """Check Redis and the way to the workers. Done by itself on first use.
 
         Raises:
             EvictingRedis: it could drop accepted bytes.
             ConfigError: it is too old, a replica, or holds data of another layout.
+            MissingExtra: Celery, which sends the wake-ups, is not installed.
             RedisUnavailable: it does not answer.
         """
         with self._lock:
-            if not self._ready and isinstance(self._ledger, RedisLedger):
+            if self._ready:
+                return
+            if isinstance(self._ledger, RedisLedger):
                 self._ledger.records.require_usable()
-                self._ready = True
+            if self._waker is None:
+                wakeup.require_celery()
+                self._waker = wakeup.ProducerWaker(self.settings.broker)
+            self._ready = True
 
     def run_uploader(self) -> None:
         """Run a Celery worker and beat inside this process until ``shutdown``.
@@ -410,12 +417,8 @@ class ChunkManager:
             send()
 
     def _wake(self, upload_id: str) -> None:
-        if self._waker is None:
-            with self._lock:
-                if self._waker is None:
-                    app = wakeup.producer_app(self.settings.broker)
-                    self._waker = wakeup.CeleryWaker(app)
-        self._waker.wake(upload_id)
+        if self._waker is not None:
+            self._waker.wake(upload_id)
 
     def _known(self, service: str) -> str:
         if service not in self.settings.services:
