@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
@@ -54,6 +55,22 @@ def adopt(client: redis.Redis) -> redis.Redis:
     return redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
     )
+
+
+def url_of(client: redis.Redis) -> str:
+    """The URL of the server that ``client`` talks to.
+
+    Raises:
+        ConfigError: it has none: several servers, or options that no URL can say.
+    """
+    options = client.connection_pool.connection_kwargs
+    if client.connection_pool.connection_class not in {redis.Connection, redis.SSLConnection}:
+        raise ConfigError("this Redis client has no URL of its own; pass the URL instead")
+    scheme = "rediss" if client.connection_pool.connection_class is redis.SSLConnection else "redis"
+    name, password = options.get("username") or "", options.get("password") or ""
+    login = f"{quote(name, safe='')}:{quote(password, safe='')}@" if name or password else ""
+    host, port = options.get("host", "localhost"), options.get("port", 6379)
+    return f"{scheme}://{login}{host}:{port}/{options.get('db', 0)}"
 
 
 def retry() -> Retry:

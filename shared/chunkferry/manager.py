@@ -83,7 +83,7 @@ class ChunkManager:
         self.settings = (settings or config.load()).changed(**changes)
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
-        self._waker = waker or wakeup.ProducerWaker(self.settings.broker)
+        self._waker = waker
         self._lock = threading.Lock()
         self._ready = False
         self._stop = threading.Event()

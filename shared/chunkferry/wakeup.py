@@ -6,7 +6,9 @@ the truth, and the sweep asks again for work that nobody took up.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,17 +50,18 @@ PUBLISHING: Final[dict[str, Any]] = {
 }
 
 
-def producer_app(broker_url: str) -> Celery:
-    """A Celery application that only publishes.
+def require_celery() -> None:
+    """Raise ``MissingExtra`` if wake-ups cannot be sent from here."""
+    if importlib.util.find_spec("celery") is None:
+        raise MissingExtra("sending wake-ups", "worker")
 
-    Raises:
-        MissingExtra: Celery is not installed.
-    """
-    try:
-        from celery import Celery  # noqa: PLC0415 - producers may do without Celery
-        from kombu import Queue  # noqa: PLC0415
-    except ImportError as exc:
-        raise MissingExtra("sending wake-ups", "worker") from exc
+
+def producer_app(broker_url: str) -> Celery:
+    """A Celery application that only publishes; raises as ``require_celery``."""
+    require_celery()
+    from celery import Celery  # noqa: PLC0415 - producers may do without Celery
+    from kombu import Queue  # noqa: PLC0415
+
     app = Celery("chunkferry", broker=broker_url, set_as_current=False)
     app.conf.update(PUBLISHING, task_queues=[Queue(DRAIN)], task_default_queue=DRAIN)
     return app
@@ -87,6 +90,22 @@ class CeleryWaker:
                 "The broker did not take a wake-up; the sweep will send one.",
                 extra={"action": "wake", "upload_id": upload_id, "error": type(exc).__name__},
             )
+
+
+class ProducerWaker:
+    """Sends wake-ups from whichever process it is used in, also one that was forked since."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._broker_url = broker_url
+        self._made_by = 0
+
+    def wake(self, upload_id: str) -> None:
+        """Ask for a drain of the upload; see ``CeleryWaker.wake``."""
+        # No lock, which a fork could leave held: at worst two threads make one each.
+        if self._made_by != os.getpid():
+            self._waker = CeleryWaker(producer_app(self._broker_url))
+            self._made_by = os.getpid()
+        self._waker.wake(upload_id)
 
 
 class NoWaker:
