@@ -27,8 +27,8 @@ _EXPIRES: Final = 120
 #: After a failed publication the next ones are left to the sweep, for so many seconds.
 _PAUSE: Final = 10.0
 
-#: How Celery talks to its broker when it publishes: every wait has a bound.
-PUBLISHING: Final[dict[str, Any]] = {
+#: How Celery publishes: every wait has a bound.
+_PUBLISHING: Final[dict[str, Any]] = {
     "broker_connection_timeout": 2,
     "broker_pool_acquire_timeout": 1,
     "broker_transport_options": {
@@ -50,6 +50,14 @@ PUBLISHING: Final[dict[str, Any]] = {
 }
 
 
+def publishing(broker_url: str) -> dict[str, Any]:
+    """The part of Celery's configuration that producers and workers share."""
+    # Both directions by name: over a mere ``broker_url``, a CELERY_BROKER_URL that is meant for
+    # another application of the same environment would take precedence.
+    urls = ("broker_url", "broker_read_url", "broker_write_url")
+    return {**_PUBLISHING, **dict.fromkeys(urls, broker_url)}
+
+
 def require_celery() -> None:
     """Raise ``MissingExtra`` if wake-ups cannot be sent from here."""
     if importlib.util.find_spec("celery") is None:
@@ -62,8 +70,8 @@ def producer_app(broker_url: str) -> Celery:
     from celery import Celery  # noqa: PLC0415 - producers may do without Celery
     from kombu import Queue  # noqa: PLC0415
 
-    app = Celery("chunkferry", broker=broker_url, set_as_current=False)
-    app.conf.update(PUBLISHING, task_queues=[Queue(DRAIN)], task_default_queue=DRAIN)
+    app = Celery("chunkferry", set_as_current=False)
+    app.conf.update(publishing(broker_url), task_queues=[Queue(DRAIN)], task_default_queue=DRAIN)
     return app
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kombu import Queue
 
 from chunkferry.config import Settings
-from chunkferry.wakeup import DRAIN, PUBLISHING
+from chunkferry.wakeup import DRAIN, publishing
 
 #: The task of the sweep.
 SWEEP: Final = "chunkferry.sweep"
@@ -26,8 +26,7 @@ _TIME_LIMIT: Final = 3600
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """All of Celery's configuration."""
     return {
-        **PUBLISHING,
-        "broker_url": settings.broker,
+        **publishing(settings.broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "task_queues": [Queue(DRAIN), Queue(MAINTENANCE)],
