@@ -12,10 +12,15 @@ from chunkferry.parts import Grid
 
 
 def batches(grid: Grid, offset: int, view: memoryview) -> Iterator[tuple[int, list[memoryview]]]:
-    """Cut ``view`` into (start, pieces) of ``APPEND_BATCH`` bytes at most; at least one."""
+    """Cut ``view`` into (start, pieces) of ``APPEND_BATCH`` bytes at most; at least one.
+
+    No batch holds bytes of two parts: under memory pressure the rest of a begun part is accepted,
+    and must not be refused for what follows it.
+    """
     start, size, pieces = offset, 0, list[memoryview]()
     for begin, end in parts.entries(grid, offset, len(view)):
-        if size + end - begin > APPEND_BATCH:
+        ends_a_part = bool(pieces) and begin == grid.boundary(begin - 1)
+        if ends_a_part or size + end - begin > APPEND_BATCH:
             yield start, pieces
             start, size, pieces = begin, 0, []
         pieces.append(view[begin - offset : end - offset])

@@ -28,7 +28,7 @@ from chunkferry.errors import (
 )
 from chunkferry.moves import Ending, Rousing
 from chunkferry.parts import MIB, TIB
-from chunkferry.testing import ManualClock
+from chunkferry.testing import ManualClock, MemoryLedger
 
 CONTENT = bytes(range(256)) * 100
 UNKNOWN = f"1-{'0' * 32}"
@@ -427,6 +427,18 @@ def test_waiting_for_room_ends_when_there_is_some(site: Site) -> None:
     worker = site.in_background(site.work)
     assert site.manager.append(upload_id, 64 * MIB, b"x", wait=30) == 64 * MIB + 1
     worker.join(timeout=30)
+
+
+def test_under_memory_pressure_a_begun_part_is_filled(in_memory: Site) -> None:
+    """Wherever the data lies across parts: else no upload could be stored, and nothing freed."""
+    assert isinstance(in_memory.ledger, MemoryLedger)
+    upload_id = in_memory.manager.create("a", 3 * PART).upload_id
+    in_memory.manager.append(upload_id, 0, bytes(PART - MIB))
+    in_memory.ledger.is_pressed = True
+    with pytest.raises(Backpressure) as refused:
+        in_memory.manager.append(upload_id, PART - MIB, bytes(2 * MIB))
+    assert refused.value.received == PART
+    assert in_memory.waker.asked == [upload_id]
 
 
 def test_an_expired_upload_takes_nothing(in_time: Site, clock: ManualClock) -> None:
