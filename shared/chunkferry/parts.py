@@ -35,8 +35,8 @@ MAX_ENTRY: Final = 4 * MIB - 4 * KIB
 
 #: A grid of unknown length grows after each run of this many parts …
 _RUN: Final = 500
-#: … by this factor: 20 runs from 8 MiB reach more than 5 TiB.
-_GROWTH: Final = (137, 100)
+#: … by this factor: 20 runs from 5 MiB reach more than 5 TiB.
+_GROWTH: Final = (140, 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Grid:
     """The parts of one upload.
 
     ``growing`` grids serve uploads whose length is not known: parts keep their first size for
-    500 parts and then grow by 37 % after each 500, so that 10 000 parts hold 5 TiB.
+    500 parts and then grow by 40 % after each 500, so that 10 000 parts hold 5 TiB.
     """
 
     #: Size of the first part in bytes.
