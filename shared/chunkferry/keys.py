@@ -84,6 +84,11 @@ def due(shard: int) -> str:
     return f"{{cf:{shard}}}:due"
 
 
+def ended(shard: int) -> str:
+    """ZSET: ended uploads -> when their records vanish (ms); vanishes with the last of them."""
+    return f"{{cf:{shard}}}:ended"
+
+
 def graves(shard: int) -> str:
     """ZSET: ended uploads -> when to look once more for late effects at the store (ms)."""
     return f"{{cf:{shard}}}:graves"

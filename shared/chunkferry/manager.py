@@ -122,7 +122,8 @@ class ChunkManager:
             content_type: the object's MIME type.
             metadata: kept with the object where the store can.
             idempotency_key: the same key for the same path continues the same upload: bytes that
-                were received before are compared and acknowledged.
+                were received before are compared and acknowledged. An upload that was cancelled
+                or has expired is begun anew.
             background: return at once and send from a thread; a failure to send is then the
                 notifier's ``Error``.
 
@@ -174,9 +175,13 @@ class ChunkManager:
         self, filepath: str, *, service: str | None = None
     ) -> ChunkUpload | None:
         """The upload to ``filepath`` that has not ended, or None."""
-        self.init()
-        upload = self._ledger.records.find(service or self.service, check_filepath(filepath))
+        upload = self.find_upload(filepath, service=service)
         return None if upload is None or upload.has_ended else upload
+
+    def find_upload(self, filepath: str, *, service: str | None = None) -> ChunkUpload | None:
+        """The newest upload to ``filepath``, ended or not; None if there is none."""
+        self.init()
+        return self._ledger.records.find(service or self.service, check_filepath(filepath))
 
     def upload_exists(self, filepath: str, *, service: str | None = None) -> bool:
         """True if an upload to ``filepath`` has not ended."""
@@ -322,7 +327,10 @@ class ChunkManager:
     def list_uploads(
         self, *, state: State | None = None, service: str | None = None
     ) -> Iterator[ChunkUpload]:
-        """Uploads that have not ended or ended a moment ago, in no order, fetched lazily."""
+        """All uploads that are known, in no order, fetched lazily.
+
+        Ended ones are known for ``settings.result_ttl``.
+        """
         self.init()
         for upload in self._ledger.records.list_uploads():
             if state in {None, upload.state} and service in {None, upload.service}:

@@ -24,7 +24,7 @@ class Draft:
     expiry: timedelta
     content_type: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    #: The same non-empty key for the same path means the same upload.
+    #: The same non-empty key for the same path means the same upload, unless that was removed.
     idempotency_key: str = ""
 
 

@@ -398,7 +398,7 @@ class Records(Protocol):
         """The newest upload to a path, ended or not."""
 
     def list_uploads(self) -> Iterator[ChunkUpload]:
-        """All uploads that have not ended, and those that ended a moment ago."""
+        """All uploads that are known: ended ones until their records vanish."""
 
     def grid(self, upload_id: str) -> Grid:
         """The part grid of an upload; raises ``UploadNotFound``."""

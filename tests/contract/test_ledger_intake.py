@@ -94,6 +94,19 @@ def test_the_same_idempotency_key_is_the_same_upload(world: World) -> None:
     assert Created(upload_id=first, wake=False, existed=True) == again
 
 
+def test_a_removed_upload_is_begun_anew_with_its_idempotency_key(world: World) -> None:
+    """Otherwise the key could never be used again."""
+    first = world.begin(idempotency_key="key")
+    world.ledger.intake.cancel(first)
+    with pytest.raises(UploadInProgress):
+        world.ledger.intake.create(draft(idempotency_key="key"))
+    world.hold(first)
+    world.finish(first, Ending.ABORTED)
+    again = world.ledger.intake.create(draft(idempotency_key="key"))
+    assert not again.existed
+    assert again.upload_id != first
+
+
 def test_another_idempotency_key_is_another_upload(world: World) -> None:
     """Which the path has no room for."""
     world.begin(idempotency_key="key")
@@ -104,9 +117,9 @@ def test_another_idempotency_key_is_another_upload(world: World) -> None:
 def test_an_idempotency_key_outlives_the_upload(world: World) -> None:
     """A late repeat finds the ended upload instead of beginning it anew."""
     first = world.begin(idempotency_key="key")
-    world.ledger.intake.cancel(first)
+    world.append(first, 0, DATA[:24])
     world.hold(first)
-    world.finish(first, Ending.ABORTED)
+    world.finish(first, Ending.ADOPTED)
     assert world.ledger.intake.create(draft(idempotency_key="key")).existed
 
 

@@ -49,6 +49,7 @@ def test_an_ended_upload_leaves_only_its_record(redis_world: RedisWorld, ending:
         keys.work(upload_id),
         keys.events(upload_id),
         keys.path(shard, "default", "a"),
+        keys.ended(shard),
     }
     assert set(redis_world.key_names()) == {*record, keys.graves(shard)}
     times = redis_world.expiring()

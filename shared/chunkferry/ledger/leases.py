@@ -164,6 +164,7 @@ class RedisLeases:
             {
                 **of(held.upload_id, "intake", "work", "parts", "receipts", "due", "events"),
                 "path": keys.path(shard, held.service, held.filepath),
+                "ended": keys.ended(shard),
                 "graves": keys.graves(shard),
             },
             {

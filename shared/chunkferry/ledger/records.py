@@ -62,11 +62,11 @@ class RedisRecords:
         return self._snapshots([newest.decode()])[0] if newest else None
 
     def list_uploads(self) -> Iterator[ChunkUpload]:
-        """All uploads that have not ended, and those that ended a moment ago."""
+        """All uploads that are known: ended ones until their records vanish."""
         for shard in range(self._shards):
             with connection.translated(), self._client.pipeline(transaction=False) as pipe:
                 pipe.zrange(keys.due(shard), 0, -1)
-                pipe.zrange(keys.graves(shard), 0, -1)
+                pipe.zrange(keys.ended(shard), 0, -1)
                 # An upload that ends meanwhile is in both.
                 members = dict.fromkeys(member for batch in pipe.execute() for member in batch)
             yield from filter(None, self._snapshots([member.decode() for member in members]))

@@ -8,8 +8,12 @@ if newest == arg.upload_id then return {'created', 0} end -- the same call again
 if newest ~= arg.expected then return {'moved', newest} end
 if newest ~= '' then
   local other = pick(key.previous, 'state', 'token')
-  if other.state and arg.token ~= '' and other.token == arg.token then return {'same', newest} end
-  if other.state and not ended(other.state) then return {'occupied', newest, other.state} end
+  local state = other.state
+  local removed = state == 'aborting' or state == 'expired' or state == 'cancelled'
+  if state and not removed and arg.token ~= '' and other.token == arg.token then
+    return {'same', newest}
+  end
+  if state and not ended(state) then return {'occupied', newest, state} end
 end
 local t = now()
 local expires_at = t + num(arg.idle_ms)

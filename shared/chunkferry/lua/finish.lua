@@ -1,5 +1,5 @@
 -- finish: the upload has ended; free everything but the record, which stays for its TTL.
--- KEYS     intake work path parts receipts due events graves
+-- KEYS     intake work path parts receipts due events ended graves
 -- ARGV     upload_id nonce outcome size etag ttl_ms grave_ms
 -- RETURNS  finished state | fenced state | closed state
 -- MOVES    receiving -> complete; received -> complete; completing -> complete; aborting -> expired cancelled complete
@@ -27,8 +27,10 @@ put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'stored', work.stor
   'session', '', 'error', '', 'error_code', '')
 redis.call('ZREM', key.due, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
+redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
+redis.call('ZADD', key.ended, int(t + num(arg.ttl_ms)), arg.upload_id)
 tell(key.events, intake, work)
-for _, name in ipairs({key.intake, key.work, key.events}) do
+for _, name in ipairs({key.intake, key.work, key.events, key.ended}) do
   redis.call('PEXPIRE', name, arg.ttl_ms)
 end
 if redis.call('GET', key.path) == arg.upload_id then

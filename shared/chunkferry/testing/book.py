@@ -222,10 +222,9 @@ class Book:
             session=entry.session,
         )
 
-    def snapshots(self, upload_ids: list[str], now: int) -> list[ChunkUpload]:
-        """Those of the uploads that are still known."""
-        entries = (self._entries.get(upload_id) for upload_id in upload_ids)
-        return [self.snapshot(entry, now) for entry in entries if entry is not None]
+    def snapshots(self, now: int) -> list[ChunkUpload]:
+        """All uploads that are known."""
+        return [self.snapshot(entry, now) for entry in self._entries.values()]
 
 
 def has_ended(entry: Entry) -> bool:

@@ -46,7 +46,9 @@ class MemoryIntake:
         with book.turn() as now:
             other = book.newest(draft.service, draft.filepath)
             if other is not None:
-                if draft.idempotency_key and other.token == draft.idempotency_key:
+                removed = other.state in {State.ABORTING, State.EXPIRED, State.CANCELLED}
+                same = draft.idempotency_key and other.token == draft.idempotency_key
+                if same and not removed:
                     return Created(upload_id=other.upload_id, wake=False, existed=True)
                 if not has_ended(other):
                     raise UploadInProgress(draft.filepath, other.upload_id, other.state.value)

@@ -32,9 +32,9 @@ class MemoryRecords:
             return None if entry is None else self._book.snapshot(entry, now)
 
     def list_uploads(self) -> Iterator[ChunkUpload]:
-        """All uploads that have not ended, and those that ended a moment ago."""
+        """All uploads that are known: ended ones until their records vanish."""
         with self._book.turn() as now:
-            found = self._book.snapshots([*self._book.due, *self._book.graves], now)
+            found = self._book.snapshots(now)
         yield from found
 
     def grid(self, upload_id: str) -> Grid:

@@ -17,7 +17,6 @@ import click
 from chunkferry import ChunkManager, config, connection, keys
 from chunkferry.config import Settings
 from chunkferry.errors import UploadNotFound
-from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.cli import runfile
@@ -87,8 +86,7 @@ class Session:
         try:
             keys.shard_of(target)
         except UploadNotFound:
-            # The manager finds by path only what has not ended.
-            if upload := self._ledger.records.find(service or "default", check_filepath(target)):
+            if upload := self.manager.find_upload(target, service=service):
                 return upload
             raise
         return self.manager.get(target)
