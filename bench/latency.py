@@ -46,10 +46,10 @@ class _TimedWaker:
         self._inner = inner
         self.moments: dict[str, float] = {}
 
-    def wake(self, upload_id: str) -> None:
+    def wake(self, upload_id: str) -> bool:
         """Note the moment, then wake."""
         self.moments.setdefault(upload_id, time.monotonic())
-        self._inner.wake(upload_id)
+        return self._inner.wake(upload_id)
 
 
 def delays(deployment: Deployment, size: int, count: int) -> Delays:

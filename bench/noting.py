@@ -72,7 +72,8 @@ class _NotingService:
     def find_object(self) -> StoredObject | None:
         return None
 
-    def cleanup(self) -> None:
+    def cleanup(self, confirm: Heartbeat) -> None:
+        confirm()
         self._begun = False
 
     def save(self) -> str:

@@ -68,9 +68,9 @@ class _FaultyService(MemoryFileService):
         with self._faulty.call("find_object"):
             return super().find_object()
 
-    def cleanup(self) -> None:
+    def cleanup(self, confirm: Heartbeat) -> None:
         with self._faulty.call("cleanup"):
-            super().cleanup()
+            super().cleanup(confirm)
 
 
 def raises(error: Exception) -> Action:

@@ -35,8 +35,8 @@ def of_reader(reader: BinaryIO, size: int) -> Iterator[bytes]:
     """
     pieces, missing = list[bytes](), size
     try:
-        while piece := reader.read(missing):
-            pieces.append(_require_bytes(piece))
+        while piece := _require_bytes(reader.read(missing)):
+            pieces.append(piece)
             missing -= len(piece)
             if missing <= 0:
                 chunk, pieces, missing = b"".join(pieces), [], size
@@ -51,5 +51,6 @@ def of_reader(reader: BinaryIO, size: int) -> Iterator[bytes]:
 
 def _require_bytes(piece: object) -> bytes:
     if not isinstance(piece, bytes):
-        raise InvalidArgument(f"reader must yield bytes, not {type(piece).__name__}")
+        # Also None, by which a non-blocking reader says "not now": it must not pass for the end.
+        raise InvalidArgument(f"reader must return bytes, not {type(piece).__name__}")
     return piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from annotated_types import Gt
 from pydantic import (
@@ -23,7 +23,7 @@ from chunkferry import parts
 from chunkferry.errors import ConfigError
 
 #: What must fit into a window beside a whole part: the largest transaction of an append.
-APPEND_BATCH = 2 * parts.MAX_ENTRY
+APPEND_BATCH: Final = 8 * parts.MIB
 
 PartSize = Annotated[int, AfterValidator(parts.check_part_size)]
 
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         timedelta(days=1), description="silence after which an incomplete upload is given up"
     )
     failed_upload_expiry: Span = Field(
-        timedelta(days=7), description="how long a failed upload waits for `requeue`"
+        timedelta(days=1), description="how long a failed upload waits for `requeue`"
     )
     result_ttl: Span = Field(
         timedelta(hours=1), description="how long an ended upload can still be asked about"
@@ -85,7 +85,9 @@ class Settings(BaseSettings):
         15.0, description="when a wake-up that nobody answered is sent again"
     )
     sweep_seconds: PositiveFloat = Field(3.0, description="beat of the sweep")
-    max_attempts: PositiveInt = Field(25, description="failed tries before an upload is failed")
+    max_attempts: PositiveInt = Field(
+        300, description="failed tries in a row before an upload is failed: about half a day"
+    )
     max_deaths: PositiveInt = Field(
         6, description="workers that may die on one part before the upload is failed"
     )

@@ -21,7 +21,9 @@ from chunkferry.config import Settings
 from chunkferry.errors import (
     Backpressure,
     InvalidArgument,
+    LengthMismatch,
     MissingExtra,
+    OffsetMismatch,
     UnknownService,
     UploadNotFound,
 )
@@ -35,6 +37,8 @@ from chunkferry.upload import ChunkUpload
 
 #: Bytes of content type and metadata that an upload may carry; S3's bound for the latter.
 _MAX_METADATA: Final = 2048
+#: Characters of an idempotency key.
+_MAX_IDEMPOTENCY_KEY: Final = 255
 #: Longest pause between two looks for room, in seconds.
 _MAX_PAUSE: Final = 1.0
 #: What Redis takes for the id of a stream's entry.
@@ -84,7 +88,6 @@ class ChunkManager:
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
         self._waker = waker
-        self._lock = threading.Lock()
         self._ready = False
         self._stop = threading.Event()
         self._grid = lru_cache(maxsize=_GRIDS)(self._ledger.records.grid)
@@ -215,12 +218,17 @@ class ChunkManager:
             expiry=self.settings.incomplete_upload_expiry,
             content_type=content_type,
             metadata=_check_metadata(content_type, metadata or {}),
-            idempotency_key=idempotency_key,
+            idempotency_key=_check_idempotency_key(idempotency_key),
         )
         created = self._ledger.intake.create(draft)
         if created.wake:
             self._wake(created.upload_id)
-        return self._ledger.records.get(created.upload_id)
+        upload = self._ledger.records.get(created.upload_id)
+        if created.existed and filesize not in {None, upload.length}:
+            raise LengthMismatch(
+                f"the upload of this idempotency key has {upload.length} bytes, not {filesize}"
+            )
+        return upload
 
     def append(
         self,
@@ -259,13 +267,15 @@ class ChunkManager:
         if checksum is not None:
             checksums.verify(view, checksum)
         deadline = time.monotonic() + (self.settings.append_wait_seconds if wait is None else wait)
-        received = offset
-        for start, pieces in chunks.batches(self._grid(upload_id), offset, view):
-            accepted = self._append(upload_id, start, pieces, deadline)
-            if accepted.wake:
-                self._wake(upload_id)
-            received = accepted.received
-        return received
+        at = offset
+        while True:
+            try:
+                return self._append_all(upload_id, at, view[at - offset :], deadline)
+            except OffsetMismatch as exc:
+                # A Redis that lost its newest bytes in a crash wants some of these once more.
+                if not offset <= exc.expected < exc.actual:
+                    raise
+                at = exc.expected
 
     def set_length(self, upload_id: str, length: int) -> None:
         """Say how long a file is that began without a length.
@@ -347,15 +357,15 @@ class ChunkManager:
             MissingExtra: Celery, which sends the wake-ups, is not installed.
             RedisUnavailable: it does not answer.
         """
-        with self._lock:
-            if self._ready:
-                return
-            if isinstance(self._ledger, RedisLedger):
-                self._ledger.records.require_usable()
-            if self._waker is None:
-                wakeup.require_celery()
-                self._waker = wakeup.ProducerWaker(self.settings.broker)
-            self._ready = True
+        # No lock: threads that come at once all check, and nobody waits for another's network.
+        if self._ready:
+            return
+        if isinstance(self._ledger, RedisLedger):
+            self._ledger.records.require_usable()
+        if self._waker is None:
+            wakeup.require_celery()
+            self._waker = wakeup.ProducerWaker(self.settings.broker)
+        self._ready = True
 
     def run_uploader(self) -> None:
         """Run a Celery worker and beat inside this process until ``shutdown``.
@@ -378,6 +388,16 @@ class ChunkManager:
         self._stop.set()
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _append_all(self, upload_id: str, offset: int, view: memoryview, deadline: float) -> int:
+        """Accept ``view``, batch by batch; return the new offset."""
+        received = offset
+        for start, pieces in chunks.batches(self._grid(upload_id), offset, view):
+            accepted = self._append(upload_id, start, pieces, deadline)
+            if accepted.wake:
+                self._wake(upload_id)
+            received = accepted.received
+        return received
 
     def _append(
         self, upload_id: str, start: int, pieces: list[memoryview], deadline: float
@@ -438,6 +458,14 @@ def _ledger(client: str | redis_py.Redis | None, settings: Settings) -> RedisLed
     if client is None or isinstance(client, str):
         return RedisLedger(connection.connect(settings.redis_url), settings)
     return RedisLedger(connection.adopt(client), settings)
+
+
+def _check_idempotency_key(key: str) -> str:
+    if len(key) > _MAX_IDEMPOTENCY_KEY:
+        raise InvalidArgument(
+            f"idempotency_key must be up to {_MAX_IDEMPOTENCY_KEY} characters, not {len(key)}"
+        )
+    return key
 
 
 def _check_metadata(content_type: str, metadata: Mapping[str, str]) -> Mapping[str, str]:

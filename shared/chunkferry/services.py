@@ -121,10 +121,13 @@ class ChunkFileService(Protocol):
     def find_object(self) -> StoredObject | None:
         """The object at the path, if it is whole and carries this upload's id; else None."""
 
-    def cleanup(self) -> None:
+    def cleanup(self, confirm: Heartbeat) -> None:
         """Remove everything unfinished of this upload from the store. Idempotent.
 
-        Also finds what a worker left that died before it could record its session.
+        Also finds what a worker left that died before it could record its session: whatever is
+        open for exactly this path. As that may be another upload's once this caller is not the
+        holder any more, the service first lists, then calls ``confirm``, which raises
+        ``LeaseLost`` to a former holder, and only then removes what it had listed.
         """
 
 
@@ -209,8 +212,11 @@ class Reaping(Protocol):
 class Waker(Protocol):
     """Sends wake-ups to the workers. Lossy by contract: a lost one costs seconds, never data."""
 
-    def wake(self, upload_id: str) -> None:
-        """Ask for a drain of the upload. Never raises, never blocks for long."""
+    def wake(self, upload_id: str) -> bool:
+        """Ask for a drain of the upload; False if that is known not to be on its way.
+
+        Never raises, never blocks for long.
+        """
 
 
 class ChunkService(Protocol):

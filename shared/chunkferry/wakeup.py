@@ -72,6 +72,9 @@ def producer_app(broker_url: str) -> Celery:
 
     app = Celery("chunkferry", set_as_current=False)
     app.conf.update(publishing(broker_url), task_queues=[Queue(DRAIN)], task_default_queue=DRAIN)
+    # A worker waits for its broker; a producer's client waits behind this.
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": 2}
+    app.conf.task_publish_retry = False
     return app
 
 
@@ -82,14 +85,14 @@ class CeleryWaker:
         self._app = app
         self._silent_until = 0.0
 
-    def wake(self, upload_id: str) -> None:
-        """Ask for a drain of the upload.
+    def wake(self, upload_id: str) -> bool:
+        """Ask for a drain of the upload; False if no message was sent.
 
         Never raises. A broker that does not answer costs a few seconds once; until it has had
         time to recover, wake-ups are left to the sweep.
         """
         if time.monotonic() < self._silent_until:
-            return
+            return False
         try:
             self._app.send_task(DRAIN, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
         except Exception as exc:
@@ -98,6 +101,8 @@ class CeleryWaker:
                 "The broker did not take a wake-up; the sweep will send one.",
                 extra={"action": "wake", "upload_id": upload_id, "error": type(exc).__name__},
             )
+            return False
+        return True
 
 
 class ProducerWaker:
@@ -107,17 +112,18 @@ class ProducerWaker:
         self._broker_url = broker_url
         self._made_by = 0
 
-    def wake(self, upload_id: str) -> None:
+    def wake(self, upload_id: str) -> bool:
         """Ask for a drain of the upload; see ``CeleryWaker.wake``."""
         # No lock, which a fork could leave held: at worst two threads make one each.
         if self._made_by != os.getpid():
             self._waker = CeleryWaker(producer_app(self._broker_url))
             self._made_by = os.getpid()
-        self._waker.wake(upload_id)
+        return self._waker.wake(upload_id)
 
 
 class NoWaker:
     """Sends nothing: all work waits for the sweep."""
 
-    def wake(self, upload_id: str) -> None:
+    def wake(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
         """Do nothing."""
+        return False

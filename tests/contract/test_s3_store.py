@@ -189,4 +189,4 @@ def test_stored_parts_are_recognised_on_moto(moto_s3: S3Server) -> None:
     assert service.find_part(part) is None
     receipt = service.upload_part(part, no_heartbeat)
     assert receipt == service.find_part(part)
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)

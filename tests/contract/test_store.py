@@ -138,7 +138,7 @@ def test_odd_names_are_kept(subject: Subject, filepath: str) -> None:
     complete(service, send(service, cut(b"data")), b"data")
     assert storing.read(subject.store, filepath) == b"data"
     assert service.find_object() is not None
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
     assert subject.leftovers() == 0
 
 
@@ -174,7 +174,7 @@ def test_nothing_is_visible_before_completion(store: Store) -> None:
     send(service, cut(storing.content(PART + 1)))
     assert not store.exists(upload.filepath)
     assert service.find_object() is None
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
 
 
 def test_another_worker_goes_on(store: Store) -> None:
@@ -241,7 +241,7 @@ def test_an_object_of_others_is_not_ours(store: Store) -> None:
     assert service.find_object() is None
     store.put(upload.filepath, io.BytesIO(b"data"))
     assert service.find_object() is None
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
 
 
 def test_an_existing_object_is_replaced(store: Store) -> None:
@@ -259,8 +259,8 @@ def test_cleanup_leaves_nothing(subject: Subject) -> None:
     upload = new_upload(length=PART + 1)
     service = started(subject.store, upload)
     send(service, cut(storing.content(PART + 1)))
-    restored(subject.store, upload, service).cleanup()
-    service.cleanup()
+    restored(subject.store, upload, service).cleanup(storing.no_heartbeat)
+    service.cleanup(storing.no_heartbeat)
     assert subject.leftovers() == 0
     assert not subject.store.exists(upload.filepath)
 
@@ -273,8 +273,24 @@ def test_cleanup_finds_what_was_not_recorded(subject: Subject) -> None:
     assert subject.leftovers() >= 1
     service = subject.store.chunk_file_service()
     service.restore(upload, "")
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
     assert subject.leftovers() == 0
+
+
+def test_a_former_holder_cleans_up_nothing(subject: Subject) -> None:
+    """What it listed may be another upload's by now: it asks before it removes."""
+    upload = new_upload(length=PART)
+    started(subject.store, upload)
+
+    def taken_over() -> None:
+        raise LeaseLost("another worker holds it")
+
+    former = restored(subject.store, upload, subject.store.chunk_file_service())
+    with pytest.raises(LeaseLost):
+        former.cleanup(taken_over)
+    assert subject.leftovers()
+    former.cleanup(storing.no_heartbeat)
+    assert not subject.leftovers()
 
 
 def test_cleanup_keeps_the_object(store: Store) -> None:
@@ -282,14 +298,14 @@ def test_cleanup_keeps_the_object(store: Store) -> None:
     upload = new_upload(length=4)
     service = started(store, upload)
     complete(service, send(service, cut(b"data")), b"data")
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
     assert storing.read(store, upload.filepath) == b"data"
 
 
 def test_cleanup_keeps_longer_names(subject: Subject) -> None:
     """A path that begins with this one's is another path."""
     other = started(subject.store, new_upload("folder/file.bin.sig", 4))
-    started(subject.store, new_upload("folder/file.bin", 4)).cleanup()
+    started(subject.store, new_upload("folder/file.bin", 4)).cleanup(storing.no_heartbeat)
     complete(other, send(other, cut(b"data")), b"data")
     assert subject.leftovers() == 0
 
@@ -327,7 +343,7 @@ def test_late_effects_after_a_cancel_are_refused(subject: Subject, size: int) ->
     upload = new_upload(length=size)
     zombie = started(subject.store, upload)
     parts = send(zombie, cut(data))
-    restored(subject.store, upload, zombie).cleanup()
+    restored(subject.store, upload, zombie).cleanup(storing.no_heartbeat)
     with pytest.raises(SessionLost):
         zombie.upload_part(cut(b"late")[0], no_heartbeat)
     with pytest.raises(SessionLost):
@@ -381,7 +397,7 @@ def test_stored_parts_are_recognised(store: Store) -> None:
     assert receipt == service.find_part(first)
     assert service.find_part(second) is None
     assert service.find_part(cut(storing.content(PART))[0]) is None
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
     assert service.find_part(first) is None
 
 
@@ -394,7 +410,7 @@ def test_a_gap_between_parts_is_refused(store: Store) -> None:
     with pytest.raises(IntegrityError, match="expected part 2"):
         complete(service, [first, third], data)
     assert not store.exists(upload.filepath)
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
 
 
 def test_a_part_that_is_not_there_is_refused(store: Store) -> None:
@@ -406,7 +422,7 @@ def test_a_part_that_is_not_there_is_refused(store: Store) -> None:
     with pytest.raises(IntegrityError):
         complete(service, first + send_nothing(data, StoredObject(size=0))[1:], data)
     assert not store.exists(upload.filepath)
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
 
 
 def test_a_lost_lease_ends_the_call(store: Store) -> None:
@@ -432,13 +448,13 @@ def test_the_lease_is_kept_while_bytes_move(store: Store) -> None:
     service = started(store, new_upload(length=PART))
     service.upload_part(cut(storing.content(PART))[0], lambda: beats.append(None))
     assert beats
-    service.cleanup()
+    service.cleanup(storing.no_heartbeat)
 
 
 def test_a_service_needs_an_upload(store: Store) -> None:
     """Without initialize_chunk or restore there is nothing to be found or cleaned up."""
     service = store.chunk_file_service()
-    for method in (service.find_object, service.cleanup):
+    for method in (service.find_object, lambda: service.cleanup(storing.no_heartbeat)):
         with pytest.raises(Exception, match="has to come first"):
             method()
 

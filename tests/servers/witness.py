@@ -123,8 +123,8 @@ class _WitnessedService:
     def find_part(self, part: Part) -> str | None:
         return cast("Reconciling", self._inner).find_part(part)
 
-    def cleanup(self) -> None:
-        self._inner.cleanup()
+    def cleanup(self, confirm: Heartbeat) -> None:
+        self._inner.cleanup(confirm)
 
     def save(self) -> str:
         return cast("Portable", self._inner).save()

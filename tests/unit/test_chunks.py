@@ -110,5 +110,5 @@ def test_what_was_read_before_an_error_comes_first() -> None:
 
 def test_a_reader_of_text_is_refused() -> None:
     """Before anything of it is sent."""
-    with pytest.raises(InvalidArgument, match="reader must yield bytes, not str"):
+    with pytest.raises(InvalidArgument, match="reader must return bytes, not str"):
         list(chunks.of_reader(io.StringIO("abc"), 4))  # type: ignore[arg-type]  # wrong on purpose

@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -26,6 +27,7 @@ from chunkferry.errors import (
     SessionLost,
     StoreError,
     StoreUnavailable,
+    UnknownService,
     UploadNotFound,
 )
 from chunkferry.moves import Acquisition, Deferral, Ending, Release
@@ -131,13 +133,19 @@ class Drain:
                 extra={"action": "drain", "upload_id": upload_id},
             )
         except RedisUnavailable as exc:
-            # Nobody can be told: the lease runs out, and another turn goes on from the stream.
             report.outcome, report.error = "interrupted", exc.code
             log.warning(
                 "Redis went away during a drain; the upload goes on once it is back.",
                 extra={"action": "drain", "upload_id": upload_id},
             )
+            self._let_go(upload_id, nonce)
         return report
+
+    def _let_go(self, upload_id: str, nonce: str) -> None:
+        """Release a lease if Redis is back: otherwise this worker would count as dead."""
+        with suppress(RedisUnavailable, LeaseLost):
+            if self._ledger.leases.release(upload_id, nonce) is Release.MORE:
+                self._waker.wake(upload_id)
 
     def _hold(self, nonce: str, report: DrainReport) -> None:
         upload = self._ledger.records.get(report.upload_id)
@@ -188,7 +196,7 @@ class Drain:
 
     def _remove(self, lease: Lease, service: ChunkFileService, report: DrainReport) -> None:
         """Remove the upload from its store, unless the object turns out to be complete."""
-        service.cleanup()
+        service.cleanup(lease.confirm)
         found = service.find_object()
         ending = Ending.ABORTED if found is None else Ending.ADOPTED
         report.outcome = lease.finish(ending, found)
@@ -205,15 +213,19 @@ class Drain:
             extra={"action": "drain", "upload_id": upload.upload_id, "error": code},
             exc_info=None if ours else error,
         )
-        if lease.is_aborting or ours is None or ours.retryable:
-            report.outcome = self._defer(lease, code, text)
+        # A worker whose settings lack a service may be older or newer than the others.
+        elsewhere = isinstance(error, ConfigError | UnknownService)
+        if lease.is_aborting or ours is None or ours.retryable or elsewhere:
+            report.outcome = self._defer(lease, code, text, report)
         else:
             lease.fail(code, text)
             report.outcome = Deferral.FAILED
 
-    def _defer(self, lease: Lease, code: str, text: str) -> Deferral:
+    def _defer(self, lease: Lease, code: str, text: str, report: DrainReport) -> Deferral:
+        # A part that was stored in this turn has ended the row of failures before it.
+        attempts = 0 if report.parts else lease.upload.attempts
         longest = min(
-            self._settings.backoff_seconds * 2 ** min(lease.upload.attempts, 16),
+            self._settings.backoff_seconds * 2 ** min(attempts, 16),
             self._settings.backoff_max_seconds,
         )
         # Full jitter: the uploads that failed together do not come back together.
@@ -279,7 +291,9 @@ class Turn:
         first = report.taken_over
         with PartReader(self._lease.read, self._upload, self._buffers) as reader:
             while span := self._span(self._stored):
-                with reader.part(*span, then=self._span(span[1])) as part:
+                last = report.size + span[1] - span[0] >= self._settings.slice_bytes
+                then = None if last else self._span(span[1])
+                with reader.part(*span, then=then) as part:
                     receipt = self._place(part, look_first=first)
                     self._commit(part, receipt, reader.crc32c)
                 first = False

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from celery.beat import EmbeddedService, Scheduler
+from celery.beat import EmbeddedService
 from celery.bootsteps import RUN  # type: ignore[attr-defined]  # celery-types lacks it
 from celery.concurrency.thread import TaskPool
 
 from chunkferry.config import Settings
 from chunkferry_worker.application import create_app
+from chunkferry_worker.beat import SweepScheduler
 
 if TYPE_CHECKING:
     from celery.beat import _Threaded
@@ -48,22 +48,24 @@ def run(settings: Settings, stop: threading.Event) -> None:
         app=app, pool=_Threads, concurrency=_CONCURRENCY, without_mingle=True, without_gossip=True
     )
     # The annotation knows both forms of the service; in a thread it is always this one.
-    beat = cast("_Threaded", EmbeddedService(app, thread=True, scheduler_cls=Scheduler))
+    beat = cast("_Threaded", EmbeddedService(app, thread=True, scheduler_cls=SweepScheduler))
 
     def end() -> None:
         stop.wait()
-        # A worker that has not begun would not notice that it is to stop.
-        while worker.blueprint is None or worker.blueprint.state != RUN:
-            time.sleep(_POLL)
         runtime.stop()
         beat.stop()
-        worker.stop()
+        # A worker that has not begun would not notice that it is to stop.
+        while not finished.wait(_POLL):
+            if worker.blueprint is not None and worker.blueprint.state == RUN:
+                worker.stop()
 
+    finished = threading.Event()
     ender = threading.Thread(target=end, name="chunkferry-stop", daemon=True)
     ender.start()
     beat.start()
     try:
         worker.start()
     finally:
+        finished.set()
         stop.set()
         ender.join()

@@ -65,6 +65,13 @@ class Lease:
         """Renew now; raises as ``heartbeat``, and ``RedisUnavailable``."""
         self._take(self._leases.renew(self._id, self._nonce))
 
+    def confirm(self) -> None:
+        """This worker still holds the upload, whichever way that goes. Raises ``LeaseLost``."""
+        try:
+            self.renew()
+        except Aborting:
+            self._renewed_at = time.monotonic()
+
     def record_session(self, session: str, *, expected: str = "") -> None:
         """Remember the service's state. Raises ``Aborting`` if the upload is being removed."""
         outcome = self._leases.record_session(self._id, self._nonce, expected, session)

@@ -5,6 +5,7 @@ This is the composition root of the worker: the only place that knows both Redis
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import socket
@@ -30,8 +31,9 @@ class Runtime:
         self._app = app
         self._lock = threading.Lock()
         self._made_by = 0
-        # Made before the pool forks, so that the children see what the main process is told.
-        self._stopping = multiprocessing.Event()
+        # Shared memory, made before the pool forks: the children see what the main process is
+        # told. Without a lock, which a killed child could leave locked for all others.
+        self._stopping = multiprocessing.RawValue(ctypes.c_bool, False)
 
     def require_usable(self) -> None:
         """Check Redis before any work is taken.
@@ -44,7 +46,7 @@ class Runtime:
 
     def stop(self) -> None:
         """Have running drains end after the part they are at."""
-        self._stopping.set()
+        self._stopping.value = True
 
     @property
     def drain(self) -> Drain:
@@ -73,7 +75,7 @@ class Runtime:
                 waker,
                 self._settings,
                 worker=f"{socket.gethostname()}/{os.getpid()}",
-                should_stop=self._stopping.is_set,
+                should_stop=lambda: self._stopping.value,
             )
             self._sweep = Sweep(ledger, stores, waker, self._settings)
             self._made_by = os.getpid()

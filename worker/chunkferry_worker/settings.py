@@ -18,10 +18,6 @@ SWEEP: Final = "chunkferry.sweep"
 #: The queue of everything but drains.
 MAINTENANCE: Final = "chunkferry.maintenance"
 
-#: Last resort against a call that hangs for ever, in seconds; the prefork pool kills the process.
-#: Its lease is long lost by then, so nobody waits for it.
-_TIME_LIMIT: Final = 3600
-
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """All of Celery's configuration."""
@@ -33,19 +29,15 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_default_queue": MAINTENANCE,
         "task_routes": {DRAIN: {"queue": DRAIN}, SWEEP: {"queue": MAINTENANCE}},
         "task_acks_late": False,
-        "task_time_limit": _TIME_LIMIT,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "event_queue_expires": 60.0,
-        # Nothing but this one interval: no schedule file is needed.
-        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_scheduler": "chunkferry_worker.beat:SweepScheduler",
         "beat_schedule": {
             SWEEP: {
                 "task": SWEEP,
                 "schedule": settings.sweep_seconds,
-                # Without a worker, sweeps do not pile up.
-                "options": {"expires": settings.sweep_seconds * 2},
             }
         },
     }

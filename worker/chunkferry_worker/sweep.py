@@ -8,11 +8,13 @@ stores. Scans nothing.
 from __future__ import annotations
 
 import logging
+import random
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chunkferry.config import Settings
-from chunkferry.errors import ChunkferryError, UploadNotFound
+from chunkferry.errors import ChunkferryError, RedisUnavailable, UploadNotFound
 from chunkferry.moves import Rousing
 from chunkferry.services import Ledger, Reaping, Waker
 from chunkferry.storage import Stores
@@ -53,17 +55,40 @@ class Sweep:
             RedisUnavailable: the next sweep will do it.
         """
         report = SweepReport()
-        deadline = time.monotonic() + self._settings.slice_seconds
-        for upload_id in self._ledger.agenda.due():
-            self._rouse(upload_id, report)
-        for upload_id in self._ledger.agenda.graves():
-            # Stores may be slow or down; what is left now is still there for the next sweep.
-            if time.monotonic() > deadline:
-                break
-            self._look_after(upload_id, report)
+        # Each half has its own time: neither a crowd nor a slow store starves the other. What is
+        # left over is still due at the next sweep; the order is anew each time.
+        for upload_id in self._in_turn(self._ledger.agenda.due()):
+            if not self._guarded(self._rouse, upload_id, report):
+                break  # wake-ups get lost just now, and each lost one would put the next off
+        for upload_id in self._in_turn(self._ledger.agenda.graves()):
+            self._guarded(self._look_after, upload_id, report)
         return report
 
-    def _rouse(self, upload_id: str, report: SweepReport) -> None:
+    def _in_turn(self, upload_ids: list[str]) -> Iterator[str]:
+        deadline = time.monotonic() + self._settings.slice_seconds / 2
+        random.shuffle(upload_ids)
+        for upload_id in upload_ids:
+            yield upload_id
+            if time.monotonic() > deadline:
+                return
+
+    def _guarded(
+        self, look: Callable[[str, SweepReport], bool], upload_id: str, report: SweepReport
+    ) -> bool:
+        """Have a look at one upload; one that cannot be looked at does not hide the others."""
+        try:
+            return look(upload_id, report)
+        except RedisUnavailable:
+            raise
+        except Exception:
+            log.exception(
+                "The sweep cannot look at an upload.",
+                extra={"action": "sweep", "upload_id": upload_id},
+            )
+            return True
+
+    def _rouse(self, upload_id: str, report: SweepReport) -> bool:
+        """Look at an upload that is due; False if it needed a wake-up that was not sent."""
         report.due += 1
         outcome = self._ledger.agenda.rouse(upload_id)
         if outcome is Rousing.EXPIRED:
@@ -74,15 +99,17 @@ class Sweep:
             )
         if outcome in {Rousing.WAKE, Rousing.EXPIRED}:
             report.woken += 1
-            self._waker.wake(upload_id)
+            return self._waker.wake(upload_id)
+        return True
 
-    def _look_after(self, upload_id: str, report: SweepReport) -> None:
+    def _look_after(self, upload_id: str, report: SweepReport) -> bool:
+        """Look at the store of an ended upload."""
         report.graves += 1
         try:
             upload = self._ledger.records.get(upload_id)
         except UploadNotFound:
             self._ledger.agenda.forget_grave(upload_id)
-            return
+            return True
         try:
             report.reaped += self._reap(upload)
         except ChunkferryError as exc:
@@ -93,6 +120,7 @@ class Sweep:
             )
         else:
             self._ledger.agenda.forget_grave(upload_id)
+        return True
 
     def _reap(self, upload: ChunkUpload) -> int:
         store = self._stores[upload.service]

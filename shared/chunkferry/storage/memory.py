@@ -228,9 +228,11 @@ class MemoryFileService:
             return None
         return StoredObject(size=len(found.data), etag=found.etag)
 
-    def cleanup(self) -> None:
+    def cleanup(self, confirm: Heartbeat) -> None:
         """Remove every session that is open for the path."""
-        for session_id in self._store.sessions_of(self._upload.filepath):
+        sessions = self._store.sessions_of(self._upload.filepath)
+        confirm()
+        for session_id in sessions:
             self._store.abort(session_id)
 
     @property

@@ -14,10 +14,11 @@ class RecordingWaker:
         #: How often each wake-up arrives from now on: 0 loses it, 2 doubles it.
         self.copies = 1
 
-    def wake(self, upload_id: str) -> None:
+    def wake(self, upload_id: str) -> bool:
         """Keep the wake-up."""
         self.asked.append(upload_id)
         self.arrived.extend([upload_id] * self.copies)
+        return True
 
     def take(self) -> list[str]:
         """The wake-ups that arrived since the last call."""

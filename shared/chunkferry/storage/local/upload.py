@@ -123,8 +123,9 @@ class LocalFileService:
         """The object, if it is the file this upload wrote."""
         return self._find(self._upload.length)
 
-    def cleanup(self) -> None:
+    def cleanup(self, confirm: Heartbeat) -> None:
         """Remove the unfinished file; what is published has another name by then."""
+        confirm()
         self.remove_leftovers()
 
     def has_leftovers(self) -> bool:

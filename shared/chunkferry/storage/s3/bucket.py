@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
+    from chunkferry.services import Heartbeat
     from chunkferry.upload import ChunkUpload
 
 #: Listings asked for until one is empty: late requests may add sessions in between.
@@ -109,8 +110,10 @@ class Bucket:
                 raise
             return True
 
-    def abort_all(self, key: str) -> None:
+    def abort_all(self, key: str, confirm: Heartbeat) -> None:
         """Remove sessions of ``key`` until a listing shows none.
+
+        ``confirm`` is called between listing a session and removing it.
 
         Raises:
             StoreUnavailable: there are always new ones.
@@ -120,6 +123,7 @@ class Bucket:
             if not sessions:
                 return
             for session in sessions:
+                confirm()
                 self.abort(key, session)
         msg = f"sessions of {key!r} are still listed after {_ROUNDS} rounds of aborts"
         raise StoreUnavailable(msg)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 #: Also bounds each write to a fresh connection: urllib3 sets the read timeout only afterwards.
 CONNECT_SECONDS: Final = 3
-#: Half a lease: a store that stays silent for longer is taken for dead.
-READ_SECONDS: Final = 15
-#: Tries of one request, pauses of under a second or two between them.
-ATTEMPTS: Final = 3
+#: A store that stays silent for longer is taken for dead.
+READ_SECONDS: Final = 13
+#: Tries of one request: both fit a lease of 30 s. The drain's own, later tries come on top.
+ATTEMPTS: Final = 2
 
 
 class Clients:

@@ -113,11 +113,11 @@ class S3FileService:
         """The object, if its metadata has this upload's id and its size is right."""
         return self._find(self._upload.length)
 
-    def cleanup(self) -> None:
+    def cleanup(self, confirm: Heartbeat) -> None:
         """Abort the session, and every other one that is open for this key."""
         if self._session:
             self._bucket.abort(self._key, self._session)
-        self._bucket.abort_all(self._key)
+        self._bucket.abort_all(self._key, confirm)
 
     def can_put_whole(self, length: int) -> bool:
         """True for objects up to 5 GiB where the server honours conditions."""

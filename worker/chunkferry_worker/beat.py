@@ -1,0 +1,35 @@
+"""The beat's scheduler: one interval, kept in memory, and never two sweeps in the queue.
+
+Sweeps that wait behind drains, or for a worker at all, would pile up; and with a time limit on
+their messages, a busy worker would find nothing but expired ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.beat import ScheduleEntry, Scheduler
+
+from chunkferry_worker.settings import MAINTENANCE
+
+
+class SweepScheduler(Scheduler):
+    """Sends a task only while the queue of the sweeps is empty. Needs no file."""
+
+    def apply_async(
+        self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **options: Any
+    ) -> Any:
+        """Send the task of ``entry``, or let this beat go by."""
+        if self._is_waiting():
+            return self.reserve(entry) if advance else None
+        return super().apply_async(entry, producer=producer, advance=advance, **options)
+
+    def _is_waiting(self) -> bool:
+        """True if the queue is known to hold a sweep."""
+        try:
+            with self.app.connection_for_write() as connection:
+                channel: Any = connection.default_channel
+                return bool(channel.queue_declare(MAINTENANCE, passive=True).message_count)
+        except Exception:
+            # Transports differ in what they raise. Sending tells what is wrong, if anything is.
+            return False
