@@ -90,7 +90,7 @@ class World:
         view = memoryview(data)
         cuts = parts.entries(GRID, start, len(data))
         pieces = [view[begin - start : end - start] for begin, end in cuts]
-        return self.ledger.intake.append(upload_id, start, pieces)
+        return self.ledger.intake.append(upload_id, start, pieces, GRID)
 
     def begun(self, received: int = 24, length: int | None = 24, filepath: str = "a") -> str:
         """A new upload of which ``received`` bytes are in."""
@@ -221,7 +221,7 @@ class RedisWorld(World):
 
     def press(self) -> None:
         """Let memory be short."""
-        self.ledger.intake._memory.is_pressed = lambda: True  # type: ignore[method-assign]  # a gauge is read, not set
+        self.ledger.intake._memory.room = lambda: 0  # type: ignore[method-assign]  # a gauge is read, not set
 
     def close(self) -> None:
         """Let the connections go."""

@@ -84,6 +84,11 @@ def due(shard: int) -> str:
     return f"{{cf:{shard}}}:due"
 
 
+def filling(shard: int) -> str:
+    """ZSET: uploads with a part begun -> bytes missing until it is whole: room kept free for it."""
+    return f"{{cf:{shard}}}:filling"
+
+
 def ended(shard: int) -> str:
     """ZSET: ended uploads -> when their records vanish (ms); vanishes with the last of them."""
     return f"{{cf:{shard}}}:ended"

@@ -25,12 +25,14 @@ from chunkferry.errors import (
     MissingExtra,
     OffsetMismatch,
     UnknownService,
+    UploadClosed,
     UploadNotFound,
 )
 from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.moves import Accepted, Draft
 from chunkferry.notifier import Notifier
+from chunkferry.parts import Grid
 from chunkferry.services import Ledger, Waker
 from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
@@ -391,22 +393,22 @@ class ChunkManager:
 
     def _append_all(self, upload_id: str, offset: int, view: memoryview, deadline: float) -> int:
         """Accept ``view``, batch by batch; return the new offset."""
-        received = offset
-        for start, pieces in chunks.batches(self._grid(upload_id), offset, view):
-            accepted = self._append(upload_id, start, pieces, deadline)
+        received, grid = offset, self._grid(upload_id)
+        for start, pieces in chunks.batches(grid, offset, view):
+            accepted = self._append(upload_id, start, pieces, grid, deadline)
             if accepted.wake:
                 self._wake(upload_id)
             received = accepted.received
         return received
 
     def _append(
-        self, upload_id: str, start: int, pieces: list[memoryview], deadline: float
+        self, upload_id: str, start: int, pieces: list[memoryview], grid: Grid, deadline: float
     ) -> Accepted:
         """Accept one batch, waiting for room until ``deadline``."""
         pause = 0.02
         while True:
             try:
-                return self._ledger.intake.append(upload_id, start, pieces)
+                return self._ledger.intake.append(upload_id, start, pieces, grid)
             except Backpressure as exc:
                 if time.monotonic() + pause > deadline:
                     raise Backpressure(start, exc.retry_after, exc.reason) from exc
@@ -430,8 +432,19 @@ class ChunkManager:
                 # No append may both repeat bytes and go on after them.
                 known = max(0, upload.received - offset)
                 for piece in filter(None, (chunk[:known], chunk[known:])):
-                    self.append(upload.upload_id, offset, piece)
+                    send_piece(offset, piece)
                     offset += len(piece)
+
+        def send_piece(offset: int, piece: bytes) -> None:
+            try:
+                self.append(upload.upload_id, offset, piece)
+            except UploadClosed as exc:
+                if exc.state != State.COMPLETE or offset != upload.length:
+                    raise
+                # The workers were quicker than the reader's surplus.
+                raise LengthMismatch(
+                    f"the file was announced with {upload.length} bytes, but there are more"
+                ) from exc
 
         def send_or_tell() -> None:
             try:

@@ -56,6 +56,11 @@ class Grid:
         start, size = self._run_at(offset)
         return start + ((offset - start) // size + 1) * size
 
+    def begins(self, offset: int) -> bool:
+        """True if a part starts at ``offset``."""
+        start, size = self._run_at(offset)
+        return (offset - start) % size == 0
+
     def number(self, offset: int) -> int:
         """Number (from 1) of the part that starts at ``offset``.
 

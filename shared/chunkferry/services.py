@@ -260,7 +260,9 @@ class Intake(Protocol):
             Backpressure: Redis is full.
         """
 
-    def append(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> Accepted:
+    def append(
+        self, upload_id: str, start: int, pieces: Sequence[memoryview], grid: Grid
+    ) -> Accepted:
         """Accept ``pieces``, which follow one another from offset ``start``, all or none.
 
         Args:
@@ -268,6 +270,7 @@ class Intake(Protocol):
             start: offset of the first byte.
             pieces: as ``parts.entries`` cuts them, ``config.APPEND_BATCH`` bytes at most. Bytes
                 that were received before are compared as far as possible, and acknowledged.
+            grid: of the upload; see ``Records.grid``.
 
         Raises:
             UploadNotFound: there is no such upload.

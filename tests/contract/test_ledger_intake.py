@@ -205,11 +205,20 @@ def test_a_closed_upload_takes_nothing(world: World, make: Callable[[World], str
     assert state == refused.value.state
 
 
-@pytest.mark.parametrize("make", [World.begun, World.completing, World.complete])
-def test_a_whole_upload_takes_no_more(world: World, make: Callable[[World], str]) -> None:
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (World.begun, LengthMismatch),
+        (World.completing, LengthMismatch),
+        (World.complete, UploadClosed),
+    ],
+)
+def test_a_whole_upload_takes_no_more(
+    world: World, make: Callable[[World], str], error: type[Exception]
+) -> None:
     """But it acknowledges once more what it has."""
     upload_id = make(world)
-    with pytest.raises(UploadClosed):
+    with pytest.raises(error):
         world.append(upload_id, 24, b"x")
     assert Accepted(received=24, wake=False) == world.append(upload_id, 16, DATA[16:24])
 
@@ -270,9 +279,9 @@ def test_the_window_holds_a_part_and_a_batch(world: World) -> None:
     upload_id = world.begin(128, grid=Grid(64))
     for start in range(0, 64 + BATCH, BATCH):
         data = memoryview(DATA)[start : start + BATCH]
-        world.ledger.intake.append(upload_id, start, [data])
+        world.ledger.intake.append(upload_id, start, [data], Grid(64))
     with pytest.raises(Backpressure):
-        world.ledger.intake.append(upload_id, 72, [memoryview(DATA)[72:73]])
+        world.ledger.intake.append(upload_id, 72, [memoryview(DATA)[72:73]], Grid(64))
 
 
 def test_under_pressure_only_begun_parts_are_filled(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from redis.client import Pipeline
-from tests.ledgers import CLOCK, DATA, RedisWorld, World, answers, draft, outcome_of
+from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, answers, draft, outcome_of
 
 from chunkferry import keys, lua, stream
 from chunkferry.errors import ContentConflict, OffsetMismatch, UploadClosed, UploadInProgress
@@ -84,7 +84,7 @@ def test_all_keys_of_an_upload_share_one_slot(redis_world: RedisWorld) -> None:
 def test_a_commit_frees_its_bytes(redis_world: RedisWorld) -> None:
     """The entries of the part leave the stream, and their memory with them."""
     upload_id = redis_world.begin(1 << 20, grid=Grid(1 << 17))
-    redis_world.ledger.intake.append(upload_id, 0, [memoryview(bytes(1 << 17))])
+    redis_world.ledger.intake.append(upload_id, 0, [memoryview(bytes(1 << 17))], Grid(1 << 17))
     name = keys.parts(upload_id)
     assert (redis_world.client.memory_usage(name) or 0) > 1 << 17
     redis_world.hold(upload_id)
@@ -213,7 +213,7 @@ def test_two_senders_do_not_interleave(
         monkeypatch,
         stream,
         "push",
-        lambda: rival.append(upload_id, 0, [memoryview(theirs)]),
+        lambda: rival.append(upload_id, 0, [memoryview(theirs)], GRID),
     )
     outcome = outcome_of(lambda: redis_world.append(upload_id, 0, DATA[:8]))
     if theirs == DATA[:8]:
@@ -281,11 +281,12 @@ def test_accept_refuses_what_admit_did_not_see(redis_world: RedisWorld) -> None:
     upload_id = redis_world.begun(4, 24)
     answer = lua.load("accept", CLOCK).run(
         redis_world.client,
-        scripts.of(upload_id, "intake", "work", "due", "events"),
+        scripts.of(upload_id, "intake", "work", "due", "events", "filling"),
         {
             "upload_id": upload_id,
             "start": 0,
             "finish": 4,
+            "part_end": 8,
             "crc32c": 0,
             "rewake_ms": 1,
             "told_every_ms": 1,

@@ -76,6 +76,7 @@ def test_all_keys_of_an_upload_carry_its_shard_as_hash_tag() -> None:
         keys.events(upload_id),
         keys.path(shard, "default", "a/b"),
         keys.due(shard),
+        keys.filling(shard),
         keys.ended(shard),
         keys.graves(shard),
     ]

@@ -30,7 +30,7 @@ class RedisAgenda:
         """Look at an upload that is due; see ``services.Agenda``."""
         (outcome,) = self._scripts.run(
             "rouse",
-            of(upload_id, "intake", "work", "parts", "due", "events"),
+            of(upload_id, "intake", "work", "parts", "due", "events", "filling"),
             {
                 "upload_id": upload_id,
                 "slack_ms": SLACK,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -24,11 +25,15 @@ from chunkferry.errors import (
 from chunkferry.ledger.gauge import MemoryGauge
 from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, of
 from chunkferry.moves import Accepted, Created, Draft
+from chunkferry.parts import Grid
 
 #: Progress of receiving is told at most this often, in milliseconds.
 _TOLD_EVERY: Final = 200
 #: A producer that has to wait tries again after so many seconds.
 _RETRY_AFTER: Final = 0.1
+#: Checksums take only bytes. Copies of this size stay in the processor's cache; copies of whole
+#: pieces are made of fresh pages of memory each time, which costs four times as much.
+_CRC_STEP: Final = 64 * 1024
 
 
 class RedisIntake:
@@ -37,7 +42,7 @@ class RedisIntake:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
         self._settings = settings
-        self._memory = MemoryGauge(scripts.client, settings.memory_share)
+        self._memory = MemoryGauge(scripts.client, settings.memory_share, settings.shards)
         self._rewake_ms = milliseconds(settings.rewake_seconds)
 
     def create(self, draft: Draft) -> Created:
@@ -86,9 +91,11 @@ class RedisIntake:
             },
         )
 
-    def append(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> Accepted:
+    def append(
+        self, upload_id: str, start: int, pieces: Sequence[memoryview], grid: Grid
+    ) -> Accepted:
         """Accept bytes, all or none; see ``services.Intake``."""
-        batch = _Batch(upload_id, start, pieces)
+        batch = _Batch(upload_id, start, pieces, grid)
         with connection.translated():
             # A lost answer leaves open whether the bytes were accepted: asking again tells.
             return connection.retry().call_with_retry(lambda: self._append(batch), lambda _: None)
@@ -97,14 +104,16 @@ class RedisIntake:
         questions = {
             "start": batch.start,
             "finish": batch.finish,
-            "pressed": int(self._memory.is_pressed()),
+            "begins": int(batch.begins_part),
+            "part_end": batch.part_end,
+            "room": self._memory.room(),
             "batch": APPEND_BATCH,
         }
-        names = of(batch.upload_id, "intake", "work", "due", "events")
+        intake = keys.intake(batch.upload_id)
         while True:
             try:
                 with self._scripts.client.pipeline(transaction=True) as transaction:
-                    transaction.watch(names["intake"])  # type: ignore[no-untyped-call]  # redis-py
+                    transaction.watch(intake)  # type: ignore[no-untyped-call]  # redis-py
                     admission = self._scripts["admit"].run(
                         transaction, of(batch.upload_id, "intake", "work"), questions
                     )
@@ -125,11 +134,12 @@ class RedisIntake:
 
     def _accept(self, batch: _Batch) -> tuple[str | int, ...]:
         return self._scripts["accept"].command(
-            of(batch.upload_id, "intake", "work", "due", "events"),
+            of(batch.upload_id, "intake", "work", "due", "events", "filling"),
             {
                 "upload_id": batch.upload_id,
                 "start": batch.start,
                 "finish": batch.finish,
+                "part_end": batch.part_end,
                 "crc32c": batch.crc32c,
                 "rewake_ms": self._rewake_ms,
                 "told_every_ms": _TOLD_EVERY,
@@ -208,7 +218,7 @@ class RedisIntake:
         """Have the upload removed; see ``services.Intake``."""
         answer = self._scripts.run(
             "cancel",
-            of(upload_id, "intake", "work", "parts", "due", "events"),
+            of(upload_id, "intake", "work", "parts", "due", "events", "filling"),
             {"upload_id": upload_id, "rewake_ms": self._rewake_ms},
         )
         match answer:
@@ -227,7 +237,11 @@ class RedisIntake:
         answer = self._scripts.run(
             "requeue",
             of(upload_id, "intake", "work", "due", "events"),
-            {"upload_id": upload_id, "rewake_ms": self._rewake_ms},
+            {
+                "upload_id": upload_id,
+                "token": secrets.token_hex(8),
+                "rewake_ms": self._rewake_ms,
+            },
         )
         match answer:
             case ["requeued", wake]:
@@ -242,14 +256,16 @@ class RedisIntake:
 class _Batch:
     """Pieces of one upload that follow one another."""
 
-    def __init__(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> None:
+    def __init__(
+        self, upload_id: str, start: int, pieces: Sequence[memoryview], grid: Grid
+    ) -> None:
         self.upload_id = upload_id
+        self.begins_part = grid.begins(start)
+        self.part_end = grid.boundary(start)
         self.start = start
         self.pieces = pieces
         self.finish = start + sum(map(len, pieces))
         self.crc32c = 0
         for piece in pieces:
-            # The C library takes only bytes; those of a whole bytes object are not copied.
-            whole = isinstance(piece.obj, bytes) and len(piece.obj) == len(piece)
-            data = cast("bytes", piece.obj) if whole else bytes(piece)
-            self.crc32c = google_crc32c.extend(self.crc32c, data)
+            for i in range(0, len(piece), _CRC_STEP):
+                self.crc32c = google_crc32c.extend(self.crc32c, bytes(piece[i : i + _CRC_STEP]))

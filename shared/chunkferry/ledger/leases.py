@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import cast
+from typing import Final, cast
 
 from chunkferry import connection, keys, stream
 from chunkferry.config import Settings
@@ -14,6 +14,12 @@ from chunkferry.moves import Acquisition, Deferral, Ending, Recording, Release, 
 from chunkferry.services import StoredPart
 from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
+
+#: The keys of ``finish``, beside the path.
+_FINISHED: Final = (
+    *("intake", "work", "parts", "receipts", "events"),
+    *("due", "filling", "ended", "graves"),
+)
 
 
 class RedisLeases:
@@ -30,7 +36,7 @@ class RedisLeases:
         """Try to take the lease; see ``services.Leases``."""
         outcome, *takeover = self._scripts.run(
             "acquire",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "filling"),
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
@@ -114,7 +120,7 @@ class RedisLeases:
         """Put the next try off; see ``services.Leases``."""
         (outcome,) = self._scripts.run(
             "defer",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "filling"),
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
@@ -133,7 +139,7 @@ class RedisLeases:
         """Give the upload up for now; see ``services.Leases``."""
         outcome, *_ = self._scripts.run(
             "fail",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "filling"),
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
@@ -162,10 +168,8 @@ class RedisLeases:
         answer = self._scripts.run(
             "finish",
             {
-                **of(held.upload_id, "intake", "work", "parts", "receipts", "due", "events"),
+                **of(held.upload_id, *_FINISHED),
                 "path": keys.path(shard, held.service, held.filepath),
-                "ended": keys.ended(shard),
-                "graves": keys.graves(shard),
             },
             {
                 "upload_id": held.upload_id,

@@ -18,6 +18,21 @@ __all__ = ["SERVER_CLOCK", "Scripts", "UnexpectedAnswer", "lease_lost", "millise
 SLACK: Final = 2000
 
 
+_OF_UPLOAD: Final = {
+    "intake": keys.intake,
+    "work": keys.work,
+    "parts": keys.parts,
+    "receipts": keys.receipts,
+    "events": keys.events,
+}
+_OF_SHARD: Final = {
+    "due": keys.due,
+    "filling": keys.filling,
+    "ended": keys.ended,
+    "graves": keys.graves,
+}
+
+
 class UnexpectedAnswer(ChunkferryError):
     """A script answered what its header does not name: versions are mixed, or a bug."""
 
@@ -53,15 +68,11 @@ class Scripts:
 
 def of(upload_id: str, *names: str) -> dict[str, str]:
     """The keys of an upload by the names that script headers use."""
-    every = {
-        "intake": keys.intake,
-        "work": keys.work,
-        "parts": keys.parts,
-        "receipts": keys.receipts,
-        "events": keys.events,
-    }
     shard = keys.shard_of(upload_id)
-    return {name: every[name](upload_id) if name in every else keys.due(shard) for name in names}
+    return {
+        name: _OF_UPLOAD[name](upload_id) if name in _OF_UPLOAD else _OF_SHARD[name](shard)
+        for name in names
+    }
 
 
 def lease_lost(upload_id: str) -> LeaseLost:

@@ -1,6 +1,6 @@
 -- accept: count the bytes that this transaction has just added to the stream as received.
--- KEYS     intake work due events
--- ARGV     upload_id start finish crc32c rewake_ms told_every_ms
+-- KEYS     intake work due events filling
+-- ARGV     upload_id start finish part_end crc32c rewake_ms told_every_ms
 -- RETURNS  accepted wake | refused state received
 -- MOVES    receiving -> receiving received
 -- FLAGS    allow-oom
@@ -15,6 +15,15 @@ local whole = intake.received == intake.length
 if whole then intake.state = 'received' end
 put(key.intake, 'state', intake.state, 'received', arg.finish, 'expires_at', expires_at,
   'last_start', arg.start, 'last_finish', arg.finish, 'last_crc32c', arg.crc32c)
+local missing = num(arg.part_end) - num(arg.finish)
+if num(intake.length) >= 0 then
+  missing = math.min(missing, num(intake.length) - num(arg.finish))
+end
+if missing > 0 then
+  redis.call('ZADD', key.filling, int(missing), arg.upload_id)
+else
+  redis.call('ZREM', key.filling, arg.upload_id)
+end
 local work = pick(key.work, 'stored', 'ripe_at', 'scheduled')
 if whole or t - num(intake.told_at) >= num(arg.told_every_ms) then
   put(key.intake, 'told_at', t)

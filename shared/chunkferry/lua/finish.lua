@@ -1,5 +1,5 @@
 -- finish: the upload has ended; free everything but the record, which stays for its TTL.
--- KEYS     intake work path parts receipts due events ended graves
+-- KEYS     intake work path parts receipts due events filling ended graves
 -- ARGV     upload_id nonce outcome size etag ttl_ms grave_ms
 -- RETURNS  finished state | fenced state | closed state
 -- MOVES    receiving -> complete; received -> complete; completing -> complete; aborting -> expired cancelled complete
@@ -26,6 +26,7 @@ put(key.intake, 'state', intake.state, 'received', intake.received, 'length', in
 put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'stored', work.stored,
   'session', '', 'error', '', 'error_code', '')
 redis.call('ZREM', key.due, arg.upload_id)
+redis.call('ZREM', key.filling, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
 redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
 redis.call('ZADD', key.ended, int(t + num(arg.ttl_ms)), arg.upload_id)

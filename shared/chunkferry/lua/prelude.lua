@@ -52,6 +52,7 @@ end
 -- Everything accepted is let go; the worker that finds the upload cleans up at the store.
 local function abort(key, upload_id, intake, work, reason, moment)
   redis.call('UNLINK', key.parts)
+  redis.call('ZREM', key.filling, upload_id)
   intake.state = 'aborting'
   put(key.intake, 'state', 'aborting', 'reason', reason)
   put(key.work, 'scheduled', 1, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0)
@@ -62,6 +63,7 @@ end
 -- Given up for now: everything is kept for requeue until failed_until.
 local function park(key, upload_id, intake, work, error_code, error, failed_ms)
   local failed_until = now() + num(failed_ms)
+  redis.call('ZREM', key.filling, upload_id)
   intake.state, work.error, work.error_code = 'failed', error, error_code
   put(key.intake, 'state', 'failed')
   put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'failed_until', failed_until,

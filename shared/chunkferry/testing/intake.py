@@ -20,6 +20,7 @@ from chunkferry.errors import (
 )
 from chunkferry.ledger.scripts import milliseconds
 from chunkferry.moves import Accepted, Created, Draft
+from chunkferry.parts import Grid
 from chunkferry.state import State
 from chunkferry.testing.book import Book, Entry, has_ended
 
@@ -80,7 +81,9 @@ class MemoryIntake:
             scheduled=draft.length == 0,
         )
 
-    def append(self, upload_id: str, start: int, pieces: Sequence[memoryview]) -> Accepted:
+    def append(
+        self, upload_id: str, start: int, pieces: Sequence[memoryview], grid: Grid
+    ) -> Accepted:
         """Accept bytes, all or none."""
         data = b"".join(pieces)
         finish = start + len(data)
@@ -91,25 +94,27 @@ class MemoryIntake:
             if max(start, finish) <= entry.received:
                 self._require_same(entry, start, data)
                 return Accepted(received=entry.received, wake=False)
-            self._require_room(entry, start, finish, now)
+            self._require_room(entry, start, finish, grid, now)
             ends = accumulate(map(len, pieces), initial=start)
             next(ends)
             entry.parts.update(zip(ends, map(bytes, pieces), strict=True))
             entry.last = (start, finish, google_crc32c.value(data))
             return Accepted(received=finish, wake=self._accept(entry, finish, now))
 
-    def _require_room(self, entry: Entry, start: int, finish: int, now: int) -> None:
-        if entry.state is not State.RECEIVING:
+    def _require_room(self, entry: Entry, start: int, finish: int, grid: Grid, now: int) -> None:
+        if entry.state is State.COMPLETE:
             raise UploadClosed(entry.upload_id, entry.state.value)
         if entry.length is not None and finish > entry.length:
             raise LengthMismatch(
                 f"the file was announced with {entry.length} bytes, "
                 f"but this data ends at byte {finish}"
             )
+        if entry.state is not State.RECEIVING:
+            raise UploadClosed(entry.upload_id, entry.state.value)
         if start != entry.received:
             raise OffsetMismatch(entry.received, start)
         window = max(self._book.settings.window, entry.ripe_at - entry.stored + config.APPEND_BATCH)
-        begins_a_part = start == entry.stored or finish > entry.ripe_at
+        begins_a_part = grid.begins(start) or finish > grid.boundary(start)
         if finish - entry.stored > window or (self._book.is_pressed and begins_a_part):
             entry.expires_at = now + entry.idle_ms
             raise Backpressure(entry.received, _RETRY_AFTER)
