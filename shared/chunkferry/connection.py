@@ -6,6 +6,7 @@ faster for them than the hiredis one.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import redis
+from redis._parsers.socket import SocketBuffer
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.connection import PythonRespSerializer
 from redis.exceptions import (
@@ -31,6 +33,9 @@ SOCKET_TIMEOUT: Final = 10.0
 CONNECT_TIMEOUT: Final = 3.0
 #: How long one blocking read of events lasts, in seconds; its client waits longer than that.
 BLOCK: Final = 1.0
+
+#: Values of so many bytes are read without redis-py's buffer.
+_LARGE: Final = 64 * 1024
 
 #: Oldest Redis with script flags.
 _MIN_VERSION: Final = (7, 0)
@@ -52,6 +57,7 @@ def adopt(client: redis.Redis) -> redis.Redis:
     """A client to the same server as the caller's own, but with our settings."""
     pool = client.connection_pool
     options = {**pool.connection_kwargs, **_options(), "decode_responses": False}
+    options["redis_connect_func"] = pool.connection_kwargs.get("redis_connect_func") or _on_connect
     return redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
     )
@@ -86,7 +92,42 @@ def _options() -> dict[str, Any]:
         "health_check_interval": 30,
         "retry": retry(),
         "command_packer": PythonRespSerializer(6000, _encode),
+        "redis_connect_func": _on_connect,
     }
+
+
+class _Buffer(SocketBuffer):
+    """Takes a large value off the socket once.
+
+    redis-py's own buffer copies it four times, each time into fresh pages of memory: 1.5 CPU
+    seconds per GiB instead of 0.2.
+    """
+
+    def read(self, length: int, *args: Any, **options: Any) -> bytes:
+        """The next ``length`` bytes, without the end of line that follows them."""
+        if length < _LARGE:
+            return super().read(length, *args, **options)
+        value = io.BytesIO()
+        value.seek(length - 1)
+        value.write(b"\0")
+        with value.getbuffer() as view:
+            at = self._buffer.readinto(view)
+            while at < length:
+                count = self._sock.recv_into(view[at:])
+                if not count:
+                    raise redis.ConnectionError("Connection closed by server.")
+                at += count
+        super().read(0, *args, **options)
+        # No copy: it is what the BytesIO holds.
+        return value.getvalue()
+
+
+def _on_connect(connection: redis.Connection) -> None:
+    """Do what redis-py does, and have another buffer: there is no option for it."""
+    connection.on_connect()  # type: ignore[no-untyped-call]  # redis-py
+    buffer: Any = getattr(connection._parser, "_buffer", None)  # noqa: SLF001
+    if type(buffer) is SocketBuffer:
+        buffer.__class__ = _Buffer
 
 
 def _encode(value: object) -> bytes | memoryview:
