@@ -52,13 +52,7 @@ def read(client: redis.Redis, upload_id: str, start: int, end: int) -> Iterator[
     """
     at = start
     while at < end:
-        with translated():
-            answer = client.xrange(keys.parts(upload_id), min=f"({at}-0", max="+", count=1)
-        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", answer)
-        if not entries:
-            raise IntegrityError(f"expected bytes from {at} in the stream, found none")
-        entry_id, fields = entries[0]
-        entry_end, data = int(entry_id.partition(b"-")[0]), fields[_FIELD]
+        entry_end, data = _entry_after(client, upload_id, at)
         entry_start = entry_end - len(data)
         if entry_start > at:
             raise IntegrityError(f"bytes {at} to {entry_start} are missing from the stream")
@@ -67,7 +61,19 @@ def read(client: redis.Redis, upload_id: str, start: int, end: int) -> Iterator[
             if (entry_start < at or entry_end > end)
             else data
         )
+        del data  # not to be held while the next one is read
         at = entry_end
+
+
+def _entry_after(client: redis.Redis, upload_id: str, at: int) -> tuple[int, bytes]:
+    """End and bytes of the first entry that ends behind ``at``."""
+    with translated():
+        answer = client.xrange(keys.parts(upload_id), min=f"({at}-0", max="+", count=1)
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", answer)
+    if not entries:
+        raise IntegrityError(f"expected bytes from {at} in the stream, found none")
+    entry_id, fields = entries[0]
+    return int(entry_id.partition(b"-")[0]), fields[_FIELD]
 
 
 def events(client: redis.Redis, upload_id: str, after: str, block_ms: int | None) -> list[Event]:
