@@ -9,6 +9,9 @@ from typing import Final
 
 from chunkferry.services import Heartbeat
 
+#: Least that one read returns: http.client would ask for 16 KiB at a time.
+_PIECE: Final = 256 * 1024
+
 
 class _Carrier(BaseException):
     """Carries a heartbeat's error through botocore.
@@ -45,7 +48,7 @@ class PartBody:
             self._heartbeat()
         except Exception as exc:
             raise _Carrier(exc) from exc
-        end = len(self._data) if size is None or size < 0 else self._position + size
+        end = len(self._data) if size is None or size < 0 else self._position + max(size, _PIECE)
         piece = self._data[self._position : end]
         self._position += len(piece)
         return piece
