@@ -113,19 +113,22 @@ class PartReader:
         """Read one part. Parts are loaded in order, so the checksum of the file goes along."""
         size = end - start
         buffer = self._buffers.take(size)
+        # Through a view: a bytearray copies what it is given before it takes it.
+        data = memoryview(buffer)[:size]
         at, crc32c, so_far = 0, 0, self._loaded_crc32c
         for piece in self._read(start, end):
-            buffer[at : at + len(piece)] = piece
+            data[at : at + len(piece)] = piece
             crc32c = google_crc32c.extend(crc32c, piece)
             so_far = google_crc32c.extend(so_far, piece)
             at += len(piece)
+            del piece  # not to be held while the next one is read
         if at != size:
             raise IntegrityError(f"expected {size} bytes of the part at {start}, read {at}")
         self._loaded_crc32c = so_far
         part = Part(
             number=self._grid.number(start),
             offset=start,
-            data=memoryview(buffer)[:size],
+            data=data,
             crc32c=crc32c,
         )
         return LoadedPart(part=part, crc32c_so_far=so_far, buffer=buffer)
