@@ -16,11 +16,14 @@ from typing import Final, Self
 import google_crc32c
 
 from chunkferry.errors import IntegrityError
+from chunkferry.parts import MIB
 from chunkferry.services import Part
 from chunkferry.upload import ChunkUpload
 
-#: Buffers kept for the next upload.
+#: Buffers kept for the next upload …
 _KEPT: Final = 4
+#: … but none of the giant parts of a giant file.
+_LARGEST_KEPT: Final = 64 * MIB
 
 
 class Buffers:
@@ -40,6 +43,8 @@ class Buffers:
 
     def give_back(self, buffer: bytearray) -> None:
         """Nobody uses ``buffer`` any more."""
+        if len(buffer) > _LARGEST_KEPT:
+            return
         with self._lock:
             self._free.append(buffer)
             # Large ones serve every size: they are kept.

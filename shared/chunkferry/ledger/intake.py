@@ -22,7 +22,7 @@ from chunkferry.errors import (
     UploadInProgress,
     UploadNotFound,
 )
-from chunkferry.ledger.gauge import MemoryGauge
+from chunkferry.ledger.gauge import UNLIMITED, MemoryGauge
 from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, of
 from chunkferry.moves import Accepted, Created, Draft
 from chunkferry.parts import Grid
@@ -106,7 +106,7 @@ class RedisIntake:
             "finish": batch.finish,
             "begins": int(batch.begins_part),
             "part_end": batch.part_end,
-            "room": self._memory.room(),
+            "room": self._memory.room() if batch.needs_room else UNLIMITED,
             "batch": APPEND_BATCH,
         }
         intake = keys.intake(batch.upload_id)
@@ -265,6 +265,7 @@ class _Batch:
         self.start = start
         self.pieces = pieces
         self.finish = start + sum(map(len, pieces))
+        self.needs_room = bool(pieces) and (self.begins_part or self.finish > self.part_end)
         self.crc32c = 0
         for piece in pieces:
             for i in range(0, len(piece), _CRC_STEP):
