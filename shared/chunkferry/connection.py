@@ -6,7 +6,6 @@ faster for them than the hiredis one.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import redis
-from redis._parsers.socket import SocketBuffer
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.connection import PythonRespSerializer
 from redis.exceptions import (
@@ -26,16 +24,27 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from chunkferry.errors import Backpressure, ConfigError, EvictingRedis, RedisUnavailable
+from chunkferry import bulk
+from chunkferry.errors import (
+    Backpressure,
+    ChunkferryError,
+    ConfigError,
+    EvictingRedis,
+    RedisRefused,
+    RedisUnavailable,
+)
 
 #: How long a producer or worker waits for one answer, in seconds.
-SOCKET_TIMEOUT: Final = 10.0
+SOCKET_TIMEOUT: Final = 5.0
 CONNECT_TIMEOUT: Final = 3.0
 #: How long one blocking read of events lasts, in seconds; its client waits longer than that.
 BLOCK: Final = 1.0
 
-#: Values of so many bytes are read without redis-py's buffer.
-_LARGE: Final = 64 * 1024
+#: First words of refusals that end by themselves, or with a failover.
+_PASSING: Final = (
+    *("READONLY", "NOREPLICAS", "MISCONF", "BUSY", "LOADING"),
+    *("MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN"),
+)
 
 #: Oldest Redis with script flags.
 _MIN_VERSION: Final = (7, 0)
@@ -56,8 +65,11 @@ def connect(url: str) -> redis.Redis:
 def adopt(client: redis.Redis) -> redis.Redis:
     """A client to the same server as the caller's own, but with our settings."""
     pool = client.connection_pool
-    options = {**pool.connection_kwargs, **_options(), "decode_responses": False}
-    options["redis_connect_func"] = pool.connection_kwargs.get("redis_connect_func") or _on_connect
+    theirs = {k: v for k, v in pool.connection_kwargs.items() if "maint_notifications" not in k}
+    options = {**theirs, **_options(), "decode_responses": False}
+    options["redis_connect_func"] = (
+        pool.connection_kwargs.get("redis_connect_func") or bulk.on_connect
+    )
     return redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **options)
     )
@@ -79,9 +91,17 @@ def url_of(client: redis.Redis) -> str:
     return f"{scheme}://{login}{host}:{port}/{options.get('db', 0)}"
 
 
-def retry() -> Retry:
-    """How often and how patiently a lost connection is tried again: about 4 s in all."""
-    return Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=7)
+def retry(retries: int = 7) -> Retry:
+    """How often and how patiently a lost connection is tried again: 7 times take about 4 s.
+
+    A server that accepts a command and does not answer in time is not tried again: the time-outs
+    would add up to minutes.
+    """
+    return Retry(
+        ExponentialWithJitterBackoff(base=0.05, cap=1.0),
+        retries,
+        supported_errors=(redis.ConnectionError,),
+    )
 
 
 def _options() -> dict[str, Any]:
@@ -92,42 +112,10 @@ def _options() -> dict[str, Any]:
         "health_check_interval": 30,
         "retry": retry(),
         "command_packer": PythonRespSerializer(6000, _encode),
-        "redis_connect_func": _on_connect,
+        "redis_connect_func": bulk.on_connect,
+        # RESP3 would change the shape of some answers.
+        "protocol": 2,
     }
-
-
-class _Buffer(SocketBuffer):
-    """Takes a large value off the socket once.
-
-    redis-py's own buffer copies it four times, each time into fresh pages of memory: 1.5 CPU
-    seconds per GiB instead of 0.2.
-    """
-
-    def read(self, length: int, *args: Any, **options: Any) -> bytes:
-        """The next ``length`` bytes, without the end of line that follows them."""
-        if length < _LARGE:
-            return super().read(length, *args, **options)
-        value = io.BytesIO()
-        value.seek(length - 1)
-        value.write(b"\0")
-        with value.getbuffer() as view:
-            at = self._buffer.readinto(view)
-            while at < length:
-                count = self._sock.recv_into(view[at:])
-                if not count:
-                    raise redis.ConnectionError("Connection closed by server.")
-                at += count
-        super().read(0, *args, **options)
-        # No copy: it is what the BytesIO holds.
-        return value.getvalue()
-
-
-def _on_connect(connection: redis.Connection) -> None:
-    """Do what redis-py does, and have another buffer: there is no option for it."""
-    connection.on_connect()  # type: ignore[no-untyped-call]  # redis-py
-    buffer: Any = getattr(connection._parser, "_buffer", None)  # noqa: SLF001
-    if type(buffer) is SocketBuffer:
-        buffer.__class__ = _Buffer
 
 
 def _encode(value: object) -> bytes | memoryview:
@@ -160,11 +148,19 @@ def translated() -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError) as exc:
         raise RedisUnavailable(f"Redis does not answer: {type(exc).__name__}") from exc
     except ResponseError as exc:
-        if "OOM" in str(exc)[:400]:
-            raise Backpressure(0, 1.0, "Redis is full") from None
-        raise
+        raise _refusal(str(exc)) from None
     except RedisError as exc:
         raise RedisUnavailable(f"Redis failed: {type(exc).__name__}") from exc
+
+
+def _refusal(text: str) -> ChunkferryError:
+    """What an error answer means; its first word says it, the rest may quote payload."""
+    if "OOM" in text[:400]:
+        return Backpressure(0, 1.0, "Redis is full")
+    kind = next((word for word in _PASSING if word in text[:400]), "")
+    if kind:
+        return RedisUnavailable(f"Redis takes no writes now: {kind}")
+    return RedisRefused(f"Redis refused a command: {text.partition(' ')[0][:40]}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

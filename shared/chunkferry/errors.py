@@ -182,6 +182,13 @@ class RedisUnavailable(ChunkferryError):
     retryable = True
 
 
+class RedisRefused(ChunkferryError):
+    """Redis answered a command with an error that nobody foresaw."""
+
+    code = "redis_refused"
+    http_status = 502
+
+
 class StoreError(ChunkferryError):
     """A call to the store failed. The base of what a ``ChunkFileService`` may raise."""
 

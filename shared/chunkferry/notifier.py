@@ -28,6 +28,8 @@ from chunkferry.stream import Event
 
 #: How long one read waits for news: also how soon ``close`` and ``fail`` are noticed.
 _BLOCK_MS: Final = 500
+#: How often a silent upload is looked up, in seconds: it may have vanished with its events.
+_LOOK_EVERY: Final = 5.0
 
 
 class Notifier:
@@ -52,6 +54,7 @@ class Notifier:
         self._ended = False
         self._closed = threading.Event()
         self._failure: Exception | None = None
+        self._looked_at = -_LOOK_EVERY
 
     def __iter__(self) -> Iterator[UploadStatus]:
         return self
@@ -132,8 +135,11 @@ class Notifier:
             elif events := self._records.events(self.upload_id, self._after, block_ms):
                 position = events[-1].event_id
                 statuses = [self._status(event) for event in events]
+            elif time.monotonic() < self._looked_at + _LOOK_EVERY:
+                return []
             else:
                 position, present = self._after, self._present(self._after)
+                self._looked_at = time.monotonic()
                 # Nothing follows the end: who knows it already is told once more.
                 statuses = [self._status(present)] if present.state in TERMINAL else []
         except UploadNotFound as exc:

@@ -217,7 +217,8 @@ def test_two_senders_do_not_interleave(
     )
     outcome = outcome_of(lambda: redis_world.append(upload_id, 0, DATA[:8]))
     if theirs == DATA[:8]:
-        assert outcome == Accepted(received=8, wake=False)
+        # Perhaps the first transaction was its own, and its answer was lost with a wake-up.
+        assert outcome == Accepted(received=8, wake=True)
     else:
         assert isinstance(outcome, ContentConflict)
     assert b"".join(redis_world.ledger.leases.read(upload_id, 0, 8)) == theirs

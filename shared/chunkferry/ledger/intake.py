@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, cast
 
 import google_crc32c
+import redis
 from redis.exceptions import WatchError
 
 from chunkferry import connection, keys, lua, stream
 from chunkferry.config import APPEND_BATCH, Settings
 from chunkferry.errors import (
     Backpressure,
+    ChunkferryError,
     ContentConflict,
     IntegrityError,
     LengthMismatch,
@@ -96,41 +99,56 @@ class RedisIntake:
     ) -> Accepted:
         """Accept bytes, all or none; see ``services.Intake``."""
         batch = _Batch(upload_id, start, pieces, grid)
-        with connection.translated():
-            # A lost answer leaves open whether the bytes were accepted: asking again tells.
-            return connection.retry().call_with_retry(lambda: self._append(batch), lambda _: None)
+        try:
+            with connection.translated():
+                return self._append(batch)
+        except Backpressure as exc:
+            if exc.received != start:
+                self._stay_alive(batch)
+                raise Backpressure(start, exc.retry_after, exc.reason) from exc
+            raise
 
     def _append(self, batch: _Batch) -> Accepted:
-        questions = {
-            "start": batch.start,
-            "finish": batch.finish,
-            "begins": int(batch.begins_part),
-            "part_end": batch.part_end,
-            "room": self._memory.room() if batch.needs_room else UNLIMITED,
-            "batch": APPEND_BATCH,
-        }
-        intake = keys.intake(batch.upload_id)
+        in_doubt = False
         while True:
             try:
-                with self._scripts.client.pipeline(transaction=True) as transaction:
-                    transaction.watch(intake)  # type: ignore[no-untyped-call]  # redis-py
-                    admission = self._scripts["admit"].run(
-                        transaction, of(batch.upload_id, "intake", "work"), questions
-                    )
-                    repeated = self._settle(batch, admission)
-                    if repeated is not None:
-                        return repeated
-                    transaction.multi()
-                    stream.push(transaction, batch.upload_id, batch.start, batch.pieces)
-                    transaction.execute_command(*self._accept(batch))  # type: ignore[no-untyped-call]  # redis-py
-                    answer = lua.texts(transaction.execute()[-1])
+                return self._attempt(batch, in_doubt=in_doubt)
             except WatchError:
                 # Somebody else wrote; or the connection was lost, which redis-py tells the
                 # same way: either way admit knows how things stand.
-                continue
-            if answer[0] != "accepted":
-                raise UnexpectedAnswer("accept", answer)
-            return Accepted(received=batch.finish, wake=answer[1] == "1")
+                in_doubt = True
+            except redis.ConnectionError:
+                # A lost answer leaves open whether the bytes were accepted: asking again tells.
+                if in_doubt:
+                    raise
+                in_doubt = True
+
+    def _attempt(self, batch: _Batch, *, in_doubt: bool) -> Accepted:
+        """One transaction; ``in_doubt`` if an earlier one may have gone through."""
+        with self._scripts.client.pipeline(transaction=True) as transaction:
+            transaction.watch(keys.intake(batch.upload_id))  # type: ignore[no-untyped-call]  # redis-py
+            admission = self._scripts["admit"].run(
+                transaction,
+                of(batch.upload_id, "intake", "work"),
+                batch.questions(self._memory.room() if batch.needs_room else UNLIMITED),
+            )
+            received = self._settle(batch, admission)
+            if received is not None:
+                # The wake-up that went with an answer that was lost was lost as well.
+                return Accepted(received=received, wake=in_doubt)
+            transaction.multi()
+            stream.push(transaction, batch.upload_id, batch.start, batch.pieces)
+            transaction.execute_command(*self._accept(batch))  # type: ignore[no-untyped-call]  # redis-py
+            answer = lua.texts(transaction.execute()[-1])
+        if answer[0] != "accepted":
+            raise UnexpectedAnswer("accept", answer)
+        return Accepted(received=batch.finish, wake=answer[1] == "1")
+
+    def _stay_alive(self, batch: _Batch) -> None:
+        """Redis was full only at the end: tell it that this producer waits, and is not silent."""
+        with suppress(ChunkferryError):
+            names = of(batch.upload_id, "intake", "work")
+            self._scripts.run("admit", names, {**batch.questions(0), "begins": 1})
 
     def _accept(self, batch: _Batch) -> tuple[str | int, ...]:
         return self._scripts["accept"].command(
@@ -147,14 +165,14 @@ class RedisIntake:
             whole=True,
         )
 
-    def _settle(self, batch: _Batch, admission: list[str]) -> Accepted | None:
-        """What ``admit`` says: None to go on, the outcome of a repetition, or an error."""
+    def _settle(self, batch: _Batch, admission: list[str]) -> int | None:
+        """What ``admit`` says: None to go on, the offset if it knows these bytes, or an error."""
         match admission:
             case ["admitted"]:
                 return None
             case ["known", received, *last, stored]:
                 self._require_same(batch, last, int(stored))
-                return Accepted(received=int(received), wake=False)
+                return int(received)
             case ["unknown"]:
                 raise UploadNotFound(batch.upload_id)
             case ["closed", state]:
@@ -270,3 +288,14 @@ class _Batch:
         for piece in pieces:
             for i in range(0, len(piece), _CRC_STEP):
                 self.crc32c = google_crc32c.extend(self.crc32c, bytes(piece[i : i + _CRC_STEP]))
+
+    def questions(self, room: int) -> dict[str, str | int]:
+        """The arguments of ``admit``."""
+        return {
+            "start": self.start,
+            "finish": self.finish,
+            "begins": int(self.begins_part),
+            "part_end": self.part_end,
+            "room": room,
+            "batch": APPEND_BATCH,
+        }
