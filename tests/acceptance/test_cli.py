@@ -16,7 +16,12 @@ from tests.acceptance.console import Console, sha256
 from tests.servers.redis import FreshRedis
 from tests.waiting import wait_until
 
+from chunkferry import ChunkManager
+from chunkferry.config import load
+from chunkferry.connection import connect
+from chunkferry.ledger import RedisLedger
 from chunkferry.parts import MIB
+from chunkferry.wakeup import NoWaker
 
 #: More than a window holds: without workers, `put` has to wait in the middle of it.
 LARGE = 40 * MIB
@@ -355,7 +360,10 @@ def verdicts(lines: list[Any]) -> dict[str, str]:
 def test_doctor_finds_nothing_wrong_with_up(served: Console) -> None:
     """All checks of a running ``up`` are good, and the round trip leaves nothing in the store."""
     lines = served.run("doctor", "--service", "default", "--json").lines
-    assert set(verdicts(lines).values()) == {"good"}
+    found = verdicts(lines)
+    # Other tests have uploads fail in the same Redis.
+    assert found.pop("failed") in {"good", "warning"}
+    assert set(found.values()) == {"good"}
     assert {"redis", "persistence", "memory", "clock", "due", "broker", "workers"} < set(
         verdicts(lines)
     )
@@ -363,9 +371,20 @@ def test_doctor_finds_nothing_wrong_with_up(served: Console) -> None:
     assert "✓" in served.run("doctor", "--service", "default").out
 
 
+def fail_an_upload(url: str) -> None:
+    """Leave one failed upload in that Redis."""
+    settings = load(redis_url=url)
+    ledger = RedisLedger(connect(url), settings)
+    manager = ChunkManager(settings=settings, ledger=ledger, waker=NoWaker())
+    upload_id = manager.create("failed", 0).upload_id
+    ledger.leases.acquire(upload_id, "nonce", "worker")
+    ledger.leases.fail(upload_id, "nonce", "store_refused", "403")
+
+
 def test_doctor_says_what_to_change(tmp_path: Path, fresh_redis: FreshRedis) -> None:
     """Without workers, persistence, limits and with a store that refuses: all of it is told."""
     url = fresh_redis(appendonly=False).url
+    fail_an_upload(url)
     services = {"default": "file:///dev/null/objects"}
     console = Console(
         tmp_path, {"CHUNKFERRY_REDIS_URL": url, "CHUNKFERRY_SERVICES": json.dumps(services)}
@@ -377,6 +396,7 @@ def test_doctor_says_what_to_change(tmp_path: Path, fresh_redis: FreshRedis) -> 
         "memory": "warning",
         "clock": "good",
         "due": "good",
+        "failed": "warning",
         "broker": "good",
         "workers": "bad",
         "store default": "bad",

@@ -17,6 +17,7 @@ import redis
 from chunkferry import connection, keys, parts, wakeup
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
+from chunkferry.ledger import RedisLedger
 from chunkferry.services import ChunkFileService, ChunkStore, Part, Service, StoredPart
 from chunkferry.state import State
 from chunkferry.storage import Stores
@@ -84,6 +85,7 @@ def of_redis(settings: Settings) -> Iterator[Finding]:
     yield _memory(server, settings)
     yield _clock(client)
     yield _oldest_due(client, settings)
+    yield _failed(client, settings)
 
 
 def _persistence(client: redis.Redis, *, aof: bool) -> Iterator[Finding]:
@@ -155,6 +157,19 @@ def _oldest_due(client: redis.Redis, settings: Settings) -> Finding:
             "start beat (`celery -A chunkferry_worker beat`) and workers",
         )
     return _good("due", "no upload waits to be looked at")
+
+
+def _failed(client: redis.Redis, settings: Settings) -> Finding:
+    uploads = RedisLedger(client, settings).records.list_uploads()
+    failed = [upload for upload in uploads if upload.state is State.FAILED]
+    if not failed:
+        return _good("failed", "no upload has failed")
+    held = sum(upload.received - upload.stored for upload in failed) / parts.MIB
+    return _warning(
+        "failed",
+        f"{len(failed)} failed uploads wait, with {held:.0f} MiB of Redis' memory",
+        "mend the cause and `chunkferry requeue` them, or `chunkferry cancel` them",
+    )
 
 
 def of_workers(settings: Settings) -> Iterator[Finding]:
