@@ -28,8 +28,8 @@ class Run:
     speed: float
     #: CPU seconds per GiB by role.
     cpu: Mapping[str, float]
-    #: What the worker's memory grew by at its peak, in parts.
-    peak: float
+    #: What the worker's memory grew by at its peak, in parts; None where it had no part.
+    peak: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,8 @@ def _ways(runs: Sequence[Run]) -> Table:
         ours = sum(cpu.values()) - cpu["sink"]
         cells = [f"{value:.0f}" for value in (statistics.median(speeds), min(speeds), max(speeds))]
         cells += [f"{value:.2f}" for value in (*cpu.values(), ours)]
-        table.add_row(way, *cells, f"{statistics.median(run.peak for run in of):.1f}")
+        peaks = [run.peak for run in of if run.peak is not None]
+        table.add_row(way, *cells, f"{statistics.median(peaks):.1f}" if peaks else "")
     return table
 
 

@@ -93,12 +93,13 @@ class Bench:
                 left.unlink()
         spent = {role: after[role] - before[role] for role in after}
         spent["producer"] = took["cpu"]
+        ferried = way.command[0] == "ferry"
         return Run(
             way=way.name,
             round=number,
             speed=self._size / took["seconds"],
             cpu={role: spent[role] * _GIB / self._size for role in report.ROLES},
-            peak=max(0, processes.peak_memory(pool) - self._rest) / self._part,
+            peak=(processes.peak_memory(pool) - self._rest) / self._part if ferried else None,
         )
 
     def _client(self, way: Way, source: Path) -> dict[str, float]:
