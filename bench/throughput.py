@@ -163,7 +163,7 @@ def main(
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Measure chunkferry beside plain boto3 on this machine, in one run.
+    """Measure chunkferry beside plain boto3 on this machine, in one run.
 
     Starts a Redis, a Celery worker with one process, and S3 servers that throw bodies away; sends
     a file of random bytes through all of it, and directly; removes everything. CHUNKFERRY_...
@@ -173,7 +173,7 @@ def main(
     python -m bench.throughput --size 256MiB --rounds 1         a quick look
     python -m bench.throughput --only s3 --redis appendonly=no  what the append-only file costs
     python -m bench.throughput --no-small --json > before.json  to compare with later
-    """
+    """  # noqa: D301 - \b keeps click from filling the lines
     with (
         tempfile.TemporaryDirectory(dir=folder, prefix="chunkferry-bench-") as name,
         Deployment(Path(name), latency=late, redis_settings=redis, pool=pool) as deployment,
