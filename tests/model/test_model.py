@@ -1,7 +1,7 @@
 """The protocol, in every state it can get into within small bounds.
 
-``CHUNKFERRY_MODEL=deep`` adds larger bounds: about half an hour and 8 GiB of memory. The counts
-of states are in pytest's summary.
+``CHUNKFERRY_MODEL=deep`` adds larger bounds: five minutes and 1 GiB of memory. The counts of
+states are in pytest's summary.
 """
 
 from __future__ import annotations
@@ -140,7 +140,6 @@ def test_what_is_not_promised(name: str, explore: Explore) -> None:
     assert outcome.violation == violation, story(outcome)
 
 
-@pytest.mark.parametrize("guard", sorted(MISSING))
-def test_what_the_code_lacks_would_be_noticed(guard: Guard) -> None:
+def test_what_the_code_lacks_would_be_noticed() -> None:
     """A guard that is still to be built is in the model already, and so is what it prevents."""
-    assert frozenset({guard}) in {mutation.without for mutation in CAUGHT}
+    assert {frozenset({guard}) for guard in MISSING} <= {mutation.without for mutation in CAUGHT}
