@@ -147,6 +147,17 @@ class Portable(Protocol):
 
 
 @runtime_checkable
+class Abandoning(Protocol):
+    """A service that can drop the session it has just opened, and nothing else.
+
+    Without it, the session of a worker that lost its lease meanwhile waits for ``Reaping``.
+    """
+
+    def abandon(self) -> None:
+        """Remove what ``initialize_chunk`` of this very instance has opened."""
+
+
+@runtime_checkable
 class Reconciling(Protocol):
     """A service that can tell whether a part is at the store already.
 
@@ -164,11 +175,16 @@ class SinglePut(Protocol):
     Without it a small object takes the same calls as a large one.
     """
 
-    def put_whole(self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat) -> StoredObject:
+    def put_whole(
+        self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat
+    ) -> StoredObject | None:
         """Store ``part`` as the whole object, visible at once.
 
-        Must be fenced: a late repeat by a worker that lost its lease never overwrites another
-        object. ``upload`` has no session.
+        Only where there is no object yet, and fenced: a late repeat by a worker that lost its
+        lease never overwrites another object. ``upload`` has no session.
+
+        Returns:
+            The object; or None if there is another one at the path, which takes a session.
         """
 
     def can_put_whole(self, length: int) -> bool:
@@ -335,6 +351,7 @@ class Leases(Protocol):
         *,
         crc32c: int,
         boundary: int,
+        session: str = "",
     ) -> Standing:
         """Count ``part`` as stored and free its bytes. The same call again changes nothing.
 
@@ -345,6 +362,8 @@ class Leases(Protocol):
             part: what the store confirmed.
             crc32c: of all stored bytes, these included.
             boundary: where the next part ends.
+            session: that the part is in, as recorded: a Redis that came back without its newest
+                changes may not know it.
         """
 
     def release(self, upload_id: str, nonce: str) -> Release:
@@ -358,8 +377,10 @@ class Leases(Protocol):
     def fail(self, upload_id: str, nonce: str, error_code: str, error: str) -> None:
         """Give the upload up until ``requeue``. ``LeaseLost`` also if it is being removed."""
 
-    def begin_complete(self, upload_id: str, nonce: str) -> bool:
+    def begin_complete(self, upload_id: str, nonce: str, *, whole: bool = False) -> bool:
         """Fix the direction: complete. False if the upload is being removed.
+
+        ``whole``: before one request stores all that was received, instead of after the parts.
 
         Raises:
             LeaseLost: also where bytes are missing.

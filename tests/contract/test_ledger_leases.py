@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.ledgers import DATA, GRID, World, outcome_of
 
-from chunkferry.errors import IntegrityError, LeaseLost, UploadNotFound
+from chunkferry.errors import IntegrityError, LeaseLost, UploadClosed, UploadNotFound
 from chunkferry.moves import Acquisition, Deferral, Ending, Recording, Release, Standing
 from chunkferry.services import StoredPart
 from chunkferry.state import State
@@ -355,12 +355,33 @@ def test_cancelling_skips_the_backoff(world: World) -> None:
     assert acquire(world, upload_id) == Acquisition.ACQUIRED
 
 
+def test_a_part_of_another_session_does_not_count(world: World) -> None:
+    """A Redis that forgot the session would complete an object without that part."""
+    upload_id = world.begun()
+    world.hold(upload_id)
+    world.ledger.leases.record_session(upload_id, "n1", "", "session")
+    with pytest.raises(LeaseLost):
+        world.store(upload_id)
+    assert world.get(upload_id).stored == 0
+
+
+def test_a_whole_file_may_be_completed_before_it_is_stored(world: World) -> None:
+    """One request is to store all of it: the direction is fixed first, and nothing may cancel."""
+    upload_id = world.begun()
+    world.hold(upload_id)
+    with pytest.raises(LeaseLost):
+        world.ledger.leases.begin_complete(upload_id, "n1")
+    assert world.ledger.leases.begin_complete(upload_id, "n1", whole=True)
+    with pytest.raises(UploadClosed):
+        world.ledger.intake.cancel(upload_id)
+
+
 def test_failing_keeps_everything(world: World) -> None:
     """Bytes, receipts and session wait for requeue."""
     upload_id = world.begun()
     world.hold(upload_id)
-    world.ledger.leases.record_session(upload_id, "n1", "", "session")
     world.store(upload_id)
+    world.ledger.leases.record_session(upload_id, "n1", "", "session")
     world.ledger.leases.fail(upload_id, "n1", "store_refused", "no such bucket")
     upload = world.get(upload_id)
     assert (upload.state, upload.error_code, upload.error, upload.session, upload.holder) == (

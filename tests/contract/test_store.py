@@ -27,6 +27,7 @@ from chunkferry.services import (
     StoredPart,
 )
 from chunkferry.storage import from_url
+from chunkferry.storage.local import LocalStore
 from chunkferry.storage.memory import MemoryStore
 from chunkferry.upload import ChunkUpload
 
@@ -364,11 +365,12 @@ def test_a_late_session_is_reaped(subject: Subject) -> None:
 
 
 def test_reaping_asks_first(subject: Subject) -> None:
-    """Nothing is removed where another upload to the path is alive."""
+    """Nothing is removed where it might be another upload's to the path, which is alive."""
     upload = new_upload(length=4)
     started(subject.store, upload)
-    assert subject.store.reap(upload, lambda: False) == 0
-    assert subject.leftovers() == 1
+    by_path = not isinstance(subject.store, LocalStore)
+    assert subject.store.reap(upload, lambda: False) == int(not by_path)
+    assert subject.leftovers() == int(by_path)
     subject.store.reap(upload, lambda: True)
 
 
@@ -383,6 +385,8 @@ def test_reaping_never_touches_a_newer_session(subject: Subject) -> None:
         return True
 
     assert subject.store.reap(ended, open_newer) == 1
+    if not sessions:  # files are named by their upload: nobody had to be asked
+        open_newer()
     complete(sessions[0], send(sessions[0], cut(b"data")), b"data")
     assert storing.read(subject.store, newer.filepath) == b"data"
 

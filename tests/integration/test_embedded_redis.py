@@ -53,6 +53,8 @@ def test_it_is_durable_and_never_evicts(tmp_path: Path, program: Path) -> None:
     assert found == {
         "appendonly": "yes",
         "appendfsync": "everysec",
+        "auto-aof-rewrite-min-size": str(1024**3),
+        "rdbcompression": "no",
         "save": "",
         "maxmemory-policy": "noeviction",
     }

@@ -11,18 +11,6 @@ from typing import Final
 
 from tests.model.bounds import Bounds, Guard
 
-#: Guards that the code does not have yet. Each is a fault: ``test_findings`` shows it in the code.
-MISSING: Final = frozenset(
-    {
-        Guard.PUT_DIRECTION,
-        Guard.PUT_ABSENT,
-        Guard.BEGIN_TELLS,
-        Guard.READER_DOUBTS,
-        Guard.COMMIT_SESSION,
-        Guard.LOSER_ABORTS,
-    }
-)
-
 _WHOLE: Final = Bounds(parts=1, whole=True)
 _FAILOVER: Final = Bounds(faults=0, cancels=0, rollbacks=1)
 _NEXT: Final = Bounds(parts=1, uploads=2)

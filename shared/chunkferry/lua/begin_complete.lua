@@ -1,6 +1,6 @@
 -- begin_complete: fix the direction before the store is asked to make the object.
 -- KEYS     intake work
--- ARGV     nonce
+-- ARGV     nonce whole
 -- RETURNS  begun | fenced | closed state | short stored
 -- MOVES    received -> completing; completing -> completing
 -- FLAGS    allow-oom
@@ -10,6 +10,8 @@ local intake = read_intake(key.intake)
 if intake.state ~= 'received' and intake.state ~= 'completing' then
   return {'closed', intake.state}
 end
-if work.stored ~= intake.length then return {'short', work.stored} end
+-- "whole": nothing is stored yet, because one request is to store it all.
+local whole = arg.whole == '1' and work.stored == '0' and intake.received == intake.length
+if work.stored ~= intake.length and not whole then return {'short', work.stored} end
 put(key.intake, 'state', 'completing')
 return {'begun'}

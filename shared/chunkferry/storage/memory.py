@@ -228,6 +228,10 @@ class MemoryFileService:
             return None
         return StoredObject(size=len(found.data), etag=found.etag)
 
+    def abandon(self) -> None:
+        """Remove the session of this instance."""
+        self._store.abort(self._session)
+
     def cleanup(self, confirm: Heartbeat) -> None:
         """Remove every session that is open for the path."""
         sessions = self._store.sessions_of(self._upload.filepath)

@@ -86,6 +86,7 @@ class MemoryLeases:
         *,
         crc32c: int,
         boundary: int,
+        session: str = "",
     ) -> Standing:
         """Count a part as stored."""
         book, finish = self._book, start + part.size
@@ -93,11 +94,11 @@ class MemoryLeases:
             entry = book.held(upload_id, nonce)
             if entry.state is State.ABORTING:
                 return Standing(state=entry.state, received=0, length=None)
-            if entry.state not in {State.RECEIVING, State.RECEIVED}:
+            if entry.state not in {State.RECEIVING, State.RECEIVED, State.COMPLETING}:
                 raise lease_lost(upload_id)
             if entry.stored == finish and entry.receipts.get(part.number) == part:
                 return _standing(entry)
-            if entry.stored != start or finish > entry.received:
+            if entry.stored != start or entry.session != session or finish > entry.received:
                 raise lease_lost(upload_id)
             for end in [end for end in entry.parts if end <= finish]:
                 del entry.parts[end]
@@ -147,13 +148,15 @@ class MemoryLeases:
                 raise lease_lost(upload_id)
             self._book.park(entry, error_code, error, now)
 
-    def begin_complete(self, upload_id: str, nonce: str) -> bool:
+    def begin_complete(self, upload_id: str, nonce: str, *, whole: bool = False) -> bool:
         """Fix the direction."""
         with self._book.turn():
             entry = self._book.held(upload_id, nonce)
-            if entry.state not in {State.RECEIVED, State.COMPLETING}:
+            if entry.state is State.ABORTING:
                 return False
-            if entry.stored != entry.length:
+            all_at_once = whole and not entry.stored and entry.received == entry.length
+            ready = entry.stored == entry.length or all_at_once
+            if entry.state not in {State.RECEIVED, State.COMPLETING} or not ready:
                 raise lease_lost(upload_id)
             entry.state = State.COMPLETING
             return True

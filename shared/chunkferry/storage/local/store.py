@@ -51,10 +51,11 @@ class LocalStore:
         return LocalFileService(self._tree)
 
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
-        """Remove the unfinished file of ``upload``. Its name is never another upload's."""
+        """Remove the unfinished file of ``upload``, whose name is never another upload's."""
+        del may_remove  # only a session by path could be another upload's
         service = LocalFileService(self._tree)
         service.restore(upload, "")
-        return int(service.has_leftovers() and may_remove() and service.remove_leftovers())
+        return int(service.remove_leftovers())
 
     def exists(self, filepath: str) -> bool:
         """True if there is such a file."""

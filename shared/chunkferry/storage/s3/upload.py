@@ -113,6 +113,10 @@ class S3FileService:
         """The object, if its metadata has this upload's id and its size is right."""
         return self._find(self._upload.length)
 
+    def abandon(self) -> None:
+        """Abort the session of this instance."""
+        self._bucket.abort(self._key, self._session)
+
     def cleanup(self, confirm: Heartbeat) -> None:
         """Abort the session, and every other one that is open for this key."""
         if self._session:
@@ -123,14 +127,18 @@ class S3FileService:
         """True for objects up to 5 GiB where the server honours conditions."""
         return self._bucket.options.conditional_writes and length <= MAX_PART_SIZE
 
-    def put_whole(self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat) -> StoredObject:
-        """Store the object on the condition that nothing has changed at its key meanwhile."""
+    def put_whole(
+        self, upload: ChunkUpload, part: Part, heartbeat: Heartbeat
+    ) -> StoredObject | None:
+        """Store the object on the condition that there is none at its key.
+
+        A condition on the tag of one that is there would be no fence: tags are digests of the
+        content, and content can come back.
+        """
         self._bound = upload
         before = self._bucket.head(self._key)
-        if before is not None and self._is_ours(before, len(part.data)):
-            return _described(before)
-        # Without its quotes, which Ceph does not understand here and AWS does not need.
-        condition = {"IfMatch": before["ETag"].strip('"')} if before else {"IfNoneMatch": "*"}
+        if before is not None:
+            return _described(before) if self._is_ours(before, len(part.data)) else None
         try:
             with (
                 errors.translated(f"storing {self._key!r}"),
@@ -139,7 +147,7 @@ class S3FileService:
                 answer = self._bucket.client.put_object(
                     **self._target,
                     Body=content,  # type: ignore[arg-type] # see upload_part
-                    **condition,  # type: ignore[arg-type] # one of two keywords
+                    IfNoneMatch="*",
                     **self._bucket.attributes(upload),
                     **self._checksum(part.crc32c),
                 )
