@@ -33,8 +33,8 @@ class S3Options(urls.Options):
     )
     conditional_writes: bool = Field(
         True,
-        description="the server honours If-Match and If-None-Match on PUT: small objects take "
-        "one request; false with endpoint_url",
+        description="the server honours If-None-Match on PUT: small new objects take one "
+        "request; false with endpoint_url",
     )
     sse: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = Field(
         "", description="encryption at rest; the bucket's own choice if empty"
