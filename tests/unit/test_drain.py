@@ -22,8 +22,9 @@ from chunkferry.moves import Acquisition, Deferral, Release
 from chunkferry.parts import MIB
 from chunkferry.storage import Stores
 from chunkferry.testing import ManualClock, MemoryLedger, RecordingWaker
-from chunkferry_worker.drain import Drain, DrainReport
+from chunkferry_worker.drain import Drain
 from chunkferry_worker.sweep import Sweep
+from chunkferry_worker.turn import DrainReport
 
 PART = 5 * MIB
 CONTENT = random.Random(1).randbytes(2 * PART + 7)
