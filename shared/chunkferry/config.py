@@ -85,6 +85,9 @@ class Settings(BaseSettings):
         15.0, description="when a wake-up that nobody answered is sent again"
     )
     sweep_seconds: PositiveFloat = Field(3.0, description="beat of the sweep")
+    beat_file: Path | None = Field(
+        None, description="file that beat touches with each sweep: a sign of life for health checks"
+    )
     max_attempts: PositiveInt = Field(
         300, description="failed tries in a row before an upload is failed: about half a day"
     )

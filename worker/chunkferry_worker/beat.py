@@ -6,11 +6,12 @@ their messages, a busy worker would find nothing but expired ones.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler
 
-from chunkferry_worker.settings import MAINTENANCE
+from chunkferry_worker.settings import BEAT_FILE, MAINTENANCE
 
 
 class SweepScheduler(Scheduler):
@@ -21,8 +22,12 @@ class SweepScheduler(Scheduler):
     ) -> Any:
         """Send the task of ``entry``, or let this beat go by."""
         if self._is_waiting():
-            return self.reserve(entry) if advance else None
-        return super().apply_async(entry, producer=producer, advance=advance, **options)
+            sent = self.reserve(entry) if advance else None
+        else:
+            sent = super().apply_async(entry, producer=producer, advance=advance, **options)
+        if file := self.app.conf.get(BEAT_FILE):
+            Path(file).touch()
+        return sent
 
     def _is_waiting(self) -> bool:
         """True if the queue is known to hold a sweep."""

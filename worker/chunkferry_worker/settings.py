@@ -15,6 +15,8 @@ from chunkferry.wakeup import DRAIN, publishing
 
 #: The task of the sweep.
 SWEEP: Final = "chunkferry.sweep"
+#: Where the beat's scheduler finds ``Settings.beat_file``.
+BEAT_FILE: Final = "chunkferry_beat_file"
 #: The queue of everything but drains.
 MAINTENANCE: Final = "chunkferry.maintenance"
 
@@ -34,6 +36,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "event_queue_expires": 60.0,
         "beat_scheduler": "chunkferry_worker.beat:SweepScheduler",
+        BEAT_FILE: settings.beat_file,
         "beat_schedule": {
             SWEEP: {
                 "task": SWEEP,

@@ -1,0 +1,25 @@
+"""The real beat without any worker: what it leaves in the queue."""
+
+from __future__ import annotations
+
+from tests.servers.redis import FreshRedis
+from tests.servers.workers import StartBeat
+from tests.waiting import wait_until
+
+from chunkferry_worker.settings import MAINTENANCE
+
+
+def test_sweeps_do_not_pile_up(fresh_redis: FreshRedis, start_beat: StartBeat) -> None:
+    """While one waits, no other is sent; once it is taken, the next one is."""
+    server = fresh_redis()
+    client = server.client()
+    beat = start_beat({"CHUNKFERRY_REDIS_URL": server.url, "CHUNKFERRY_SWEEP_SECONDS": "0.1"})
+    for beats in (20, 40, 60):
+
+        def has_gone_on(beats: int = beats) -> bool:
+            return beat.log.read_text().count("Sending due task") > beats
+
+        wait_until(lambda: client.llen(MAINTENANCE) == 1, 30, what="a sweep is waiting")
+        wait_until(has_gone_on, 30, what="beats that went by")
+        assert client.llen(MAINTENANCE) == 1
+        client.delete(MAINTENANCE)
