@@ -26,10 +26,10 @@ from redis.retry import Retry
 
 from chunkferry import bulk
 from chunkferry.errors import (
-    Backpressure,
     ChunkferryError,
     ConfigError,
     EvictingRedis,
+    RedisFull,
     RedisRefused,
     RedisUnavailable,
 )
@@ -142,7 +142,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except OutOfMemoryError as exc:
-        raise Backpressure(0, 1.0, "Redis is full") from exc
+        raise RedisFull from exc
     except (AuthenticationError, NoPermissionError) as exc:
         raise ConfigError(f"Redis refuses these credentials: {type(exc).__name__}") from exc
     except (redis.ConnectionError, redis.TimeoutError) as exc:
@@ -156,7 +156,7 @@ def translated() -> Iterator[None]:
 def _refusal(text: str) -> ChunkferryError:
     """What an error answer means; its first word says it, the rest may quote payload."""
     if "OOM" in text[:400]:
-        return Backpressure(0, 1.0, "Redis is full")
+        return RedisFull()
     kind = next((word for word in _PASSING if word in text[:400]), "")
     if kind:
         return RedisUnavailable(f"Redis takes no writes now: {kind}")

@@ -174,6 +174,15 @@ class Backpressure(ChunkferryError):
         self.retry_after = retry_after
 
 
+class RedisFull(Backpressure):
+    """Redis has no memory left for this; what it accepted before is kept."""
+
+    code = "redis_full"
+
+    def __init__(self, received: int = 0) -> None:
+        super().__init__(received, 1.0, "Redis is full")
+
+
 class RedisUnavailable(ChunkferryError):
     """Redis cannot be reached, or stopped answering; what it accepted before is kept."""
 

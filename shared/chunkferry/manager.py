@@ -409,9 +409,9 @@ class ChunkManager:
         while True:
             try:
                 return self._ledger.intake.append(upload_id, start, pieces, grid)
-            except Backpressure as exc:
+            except Backpressure:
                 if time.monotonic() + pause > deadline:
-                    raise Backpressure(start, exc.retry_after, exc.reason) from exc
+                    raise
                 time.sleep(pause)
                 pause = min(pause * 1.5, _MAX_PAUSE)
 

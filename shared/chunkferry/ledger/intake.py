@@ -21,6 +21,7 @@ from chunkferry.errors import (
     IntegrityError,
     LengthMismatch,
     OffsetMismatch,
+    RedisFull,
     UploadClosed,
     UploadInProgress,
     UploadNotFound,
@@ -102,11 +103,9 @@ class RedisIntake:
         try:
             with connection.translated():
                 return self._append(batch)
-        except Backpressure as exc:
-            if exc.received != start:
-                self._stay_alive(batch)
-                raise Backpressure(start, exc.retry_after, exc.reason) from exc
-            raise
+        except RedisFull as exc:
+            self._stay_alive(batch)
+            raise RedisFull(start) from exc
 
     def _append(self, batch: _Batch) -> Accepted:
         in_doubt = False
