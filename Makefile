@@ -36,12 +36,13 @@ run: $(STAMP) ## store a real file, show the proof, then serve until Ctrl-C
 test: $(STAMP) ## all tests; PYTEST_ARGS="-k name" picks some
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-.PHONY: unit contract integration acceptance
+.PHONY: unit contract integration model acceptance
 unit: ## tests without any I/O
 contract: ## every store and ledger against the same suite
 integration: ## with real Redis and Celery processes
+model: ## every course of the protocol within small bounds
 acceptance: ## as a person sees it: command line, kills, whole files
-unit contract integration acceptance: $(STAMP)
+unit contract integration model acceptance: $(STAMP)
 	@$(BIN)/python -m pytest tests/$@ $(PYTEST_ARGS)
 
 .PHONY: lint

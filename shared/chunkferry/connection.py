@@ -34,11 +34,9 @@ from chunkferry.errors import (
     RedisUnavailable,
 )
 
-#: How long a producer or worker waits for one answer, in seconds.
+#: How long anybody waits for one answer, in seconds; longer than a blocking read of events lasts.
 SOCKET_TIMEOUT: Final = 5.0
 CONNECT_TIMEOUT: Final = 3.0
-#: How long one blocking read of events lasts, in seconds; its client waits longer than that.
-BLOCK: Final = 1.0
 
 #: First words of refusals that end by themselves, or with a failover.
 _PASSING: Final = (

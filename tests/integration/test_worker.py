@@ -304,3 +304,16 @@ def test_an_uploader_can_be_ended_before_it_has_begun(site: Site) -> None:
     uploader.start()
     uploader.join(30)
     assert not uploader.is_alive()
+
+
+def test_an_uploader_whose_worker_dies_tells_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``run_uploader`` raises what ended the worker, instead of waiting for ever."""
+
+    def die(_: object) -> None:
+        raise OSError("no more files")
+
+    monkeypatch.setattr("celery.worker.worker.WorkController.start", die)
+    with pytest.raises(OSError, match="no more files"):
+        site.manager().run_uploader()

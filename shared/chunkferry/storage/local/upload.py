@@ -128,17 +128,6 @@ class LocalFileService:
         confirm()
         self.remove_leftovers()
 
-    def has_leftovers(self) -> bool:
-        """True if there is an unfinished file of this upload."""
-        name = self._temporary
-        with (
-            tree.translated("looking for an unfinished file"),
-            suppress(FileNotFoundError),
-            self._tree.staging() as folder,
-        ):
-            return tree.stat_file(folder, name) is not None
-        return False
-
     def remove_leftovers(self) -> bool:
         """Remove the unfinished file; True if there was one."""
         name = self._temporary
