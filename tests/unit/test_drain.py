@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -217,6 +218,19 @@ def test_a_part_stored_but_not_committed_is_not_sent_again(world: World) -> None
     upload_id = world.upload()
     with pytest.raises(KeyboardInterrupt):
         world.drain(upload_id)
+    assert world.settle(upload_id) == State.COMPLETE
+    assert world.store.calls["upload_part"] == 3
+    assert world.is_whole()
+
+
+def test_parts_that_redis_has_forgotten_are_not_sent_again(world: World) -> None:
+    """Redis comes back without its newest commits: the store knows those parts."""
+    world.settings = world.settings.changed(slice_bytes=PART)
+    upload_id = world.upload()
+    world.drain(upload_id)
+    known = copy.deepcopy(world.ledger._book._entries[upload_id])
+    world.drain(upload_id)
+    world.ledger._book._entries[upload_id] = known
     assert world.settle(upload_id) == State.COMPLETE
     assert world.store.calls["upload_part"] == 3
     assert world.is_whole()

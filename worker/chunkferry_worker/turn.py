@@ -92,9 +92,12 @@ class Turn:
         whole = self._put_whole(report)
         if whole is not None:
             return self._lease.finish(Ending.COMPLETE, whole)
+        # A session that was there before may hold parts that were never counted: their worker
+        # died before it could, or Redis came back without its newest changes.
+        look = self._service.is_initialized()
         try:
             self._initialize()
-            self._store_parts(report)
+            self._store_parts(report, look=look)
             if self._stored != self._lease.standing.length:
                 return None
             return self._complete()
@@ -121,17 +124,19 @@ class Turn:
     def _session(self) -> str:
         return self._service.save() if isinstance(self._service, Portable) else ""
 
-    def _store_parts(self, report: DrainReport) -> None:
+    def _store_parts(self, report: DrainReport, *, look: bool) -> None:
+        """Store parts until the turn is over; ``look`` whether the first ones are there already."""
         deadline = time.monotonic() + self._settings.slice_seconds
-        first = report.taken_over
         with PartReader(self._lease.read, self._upload, self._buffers) as reader:
             while span := self._span(self._stored):
                 last = report.size + span[1] - span[0] >= self._settings.slice_bytes
                 then = None if last else self._span(span[1])
                 with reader.part(*self._asked(*span), then=then) as part:
-                    receipt = self._place(part, look_first=first)
+                    self._lease.heartbeat()
+                    found = self._find(part) if look else None
+                    look = found is not None
+                    receipt = self._upload_part(part) if found is None else found
                     self._commit(part, receipt, reader.crc32c)
-                first = False
                 report.parts += 1
                 report.size += span[1] - span[0]
                 report.stored = self._stored
@@ -156,13 +161,12 @@ class Turn:
             return start, received
         return None
 
-    def _place(self, part: Part, *, look_first: bool) -> str:
-        """Have ``part`` at the store; ``look_first`` after a holder that may have sent it."""
-        self._lease.heartbeat()
-        if look_first and isinstance(self._service, Reconciling):
-            receipt = self._service.find_part(part)
-            if receipt is not None:
-                return receipt
+    def _find(self, part: Part) -> str | None:
+        """The receipt of ``part`` if it is at the store; None too where the store cannot tell."""
+        service = self._service
+        return service.find_part(part) if isinstance(service, Reconciling) else None
+
+    def _upload_part(self, part: Part) -> str:
         return self._service.upload_part(part, self._lease.heartbeat)
 
     def _commit(self, part: Part, receipt: str, crc32c: int) -> None:
