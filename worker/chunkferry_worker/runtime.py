@@ -16,6 +16,7 @@ from chunkferry import connection, wakeup
 from chunkferry.config import Settings
 from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
+from chunkferry_worker import failpoints
 from chunkferry_worker.drain import Drain
 from chunkferry_worker.sweep import Sweep
 
@@ -69,6 +70,9 @@ class Runtime:
                 return
             ledger, stores = self._ledger(), Stores(self._settings.services)
             waker = wakeup.CeleryWaker(self._app)
+            if faults := failpoints.from_environment():
+                stores = faults.stores(self._settings.services)
+                faults.surround(ledger.leases, ledger.agenda, waker)
             self._drain = Drain(
                 ledger,
                 stores,
