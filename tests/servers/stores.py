@@ -40,8 +40,8 @@ def local_store(folder: Path) -> RealStore:
     return RealStore(url=f"file://{folder}", env={}, leftovers=leftovers)
 
 
-def s3_store(server: S3Server, prefix: str) -> RealStore:
-    """A prefix of a bucket."""
+def s3_store(server: S3Server, prefix: str, **options: str) -> RealStore:
+    """A prefix of a bucket; ``options`` are those of its URL."""
     client = server.client()
 
     def leftovers() -> list[str]:
@@ -52,7 +52,7 @@ def s3_store(server: S3Server, prefix: str) -> RealStore:
         "AWS_ACCESS_KEY_ID": server.access_key,
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
     }
-    return RealStore(url=server.url(prefix), env=env, leftovers=leftovers)
+    return RealStore(url=server.url(prefix, **options), env=env, leftovers=leftovers)
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
