@@ -245,7 +245,11 @@ class RedisWorld(World):
 
     def leaks(self) -> list[str]:
         """Keys that will never vanish although every upload has ended."""
-        return [key for key in self.key_names() if key not in {keys.LAYOUT, *self.expiring()}]
+        return [
+            key
+            for key in self.key_names()
+            if key not in {keys.LAYOUT, keys.SWEPT, *self.expiring()}
+        ]
 
 
 def draft(length: int | None = 24, filepath: str = "a", **changes: Any) -> Draft:

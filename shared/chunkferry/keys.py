@@ -13,8 +13,10 @@ from typing import Final
 
 from chunkferry.errors import UploadNotFound
 
-#: The one key outside the shards: how the data is laid out. Permanent.
+#: Outside the shards: how the data is laid out. Permanent.
 LAYOUT: Final = "cf:layout"
+#: HASH: when a sweep last looked, and until when silence is forgiven. Permanent.
+SWEPT: Final = "cf:swept"
 
 _UPLOAD_ID: Final = re.compile(r"[0-9]{1,5}-[0-9a-f]{32}")
 

@@ -408,7 +408,14 @@ class Agenda(Protocol):
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now."""
 
-    def rouse(self, upload_id: str) -> Rousing:
+    def attend(self) -> int:
+        """Say that a sweep looks; return until when silence is forgiven, in ms since 1970.
+
+        After a time without any sweep, in which no producer may have been heard, nothing expires
+        for as long again.
+        """
+
+    def rouse(self, upload_id: str, forgiven_until: int = 0) -> Rousing:
         """Look at one: expire it, ask for a wake-up, or say when to look again."""
 
     def graves(self, limit: int = 100) -> list[str]:

@@ -148,6 +148,45 @@ def test_a_deadline_that_moved_is_noticed(world: World) -> None:
     assert sweep(world) == {upload_id: Rousing.EXPIRED}
 
 
+def test_silence_is_forgiven_after_an_outage(world: World) -> None:
+    """Nobody swept for 90 s, and a producer could not be heard: it gets as long again."""
+    agenda = world.ledger.agenda
+    agenda.attend()
+    upload_id = world.begun(3)
+    world.advance(50)
+    agenda.attend()
+    world.advance(90)
+    forgiven_until = agenda.attend()
+    assert agenda.rouse(upload_id, forgiven_until) == Rousing.IDLE
+    world.advance(50)
+    assert agenda.due() == []
+    assert agenda.attend() == forgiven_until
+    world.advance(40)
+    assert agenda.due() == [upload_id]
+    assert agenda.rouse(upload_id, agenda.attend()) == Rousing.EXPIRED
+
+
+def test_a_jump_of_the_clock_is_forgiven_up_to_an_expiry(world: World) -> None:
+    """However far it jumps; back again, too, nothing is forgiven for ever."""
+    agenda = world.ledger.agenda
+    agenda.attend()
+    before = world.clock()
+    upload_id = world.failed()
+    world.advance(1_000_000)
+    forgiven_until = agenda.attend()
+    assert forgiven_until == world.clock() + 100_000
+    assert agenda.rouse(upload_id, forgiven_until) == Rousing.FAILED
+    world.advance(-1_000_000)
+    assert agenda.attend() == before + 100_000
+
+
+def test_regular_sweeps_forgive_nothing(world: World) -> None:
+    """Up to a minute without one is regular."""
+    for _ in range(3):
+        world.advance(59)
+        assert world.ledger.agenda.attend() <= world.clock()
+
+
 @pytest.mark.parametrize(("received", "length"), [(8, 24), (24, 24), (0, 0)])
 def test_accepted_work_never_expires(world: World, received: int, length: int) -> None:
     """It is ours to store, however long no worker comes."""

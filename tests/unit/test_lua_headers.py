@@ -180,7 +180,14 @@ def test_the_diagram_begins_and_ends() -> None:
 
 def test_the_page_lists_all_keys() -> None:
     """As ``keys`` describes them."""
-    expected = {("cf:layout", "STRING", "how the data is laid out; permanent")}
+    expected = {
+        ("cf:layout", "STRING", "how the data is laid out; permanent"),
+        (
+            "cf:swept",
+            "HASH",
+            "when a sweep last looked, and until when silence is forgiven; permanent",
+        ),
+    }
     samples = {"upload_id": UPLOAD, "shard": 7, "service": "s", "filepath": "f"}
     for _, function in inspect.getmembers(keys, inspect.isfunction):
         if text := re.match(r"([A-Z]+): (.*)\.$", function.__doc__ or "", re.DOTALL):

@@ -12,6 +12,9 @@ from chunkferry.moves import Rousing
 
 #: Longest pause between two wake-ups for the same work, in milliseconds.
 _REWAKE_MAX: Final = 300_000
+#: So many sweeps that did not take place, or this long at least in milliseconds, are a pause.
+_MISSED_SWEEPS: Final = 20
+_LEAST_PAUSE: Final = 60_000
 
 
 class RedisAgenda:
@@ -21,12 +24,23 @@ class RedisAgenda:
         self._scripts = scripts
         self._shards = settings.shards
         self._rewake_ms = milliseconds(settings.rewake_seconds)
+        self._pause_ms = pause_ms(settings)
+        self._longest_ms = milliseconds(settings.incomplete_upload_expiry)
+
+    def attend(self) -> int:
+        """Say that a sweep looks; see ``services.Agenda``."""
+        _, forgiven_until = self._scripts.run(
+            "attend",
+            {"swept": keys.SWEPT},
+            {"pause_ms": self._pause_ms, "longest_ms": self._longest_ms},
+        )
+        return int(forgiven_until)
 
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
         return self._ripe(keys.due, limit)
 
-    def rouse(self, upload_id: str) -> Rousing:
+    def rouse(self, upload_id: str, forgiven_until: int = 0) -> Rousing:
         """Look at an upload that is due; see ``services.Agenda``."""
         (outcome,) = self._scripts.run(
             "rouse",
@@ -36,6 +50,7 @@ class RedisAgenda:
                 "slack_ms": SLACK,
                 "rewake_ms": self._rewake_ms,
                 "rewake_max_ms": _REWAKE_MAX,
+                "forgiven_until": forgiven_until,
             },
         )
         return Rousing(outcome)
@@ -55,3 +70,8 @@ class RedisAgenda:
             for shard in range(self._shards):
                 pipe.zrangebyscore(key(shard), "-inf", now, start=0, num=limit)
             return [member.decode() for batch in pipe.execute() for member in batch]
+
+
+def pause_ms(settings: Settings) -> int:
+    """The time without a sweep, in milliseconds, after which silence is forgiven."""
+    return max(milliseconds(settings.sweep_seconds * _MISSED_SWEEPS), _LEAST_PAUSE)

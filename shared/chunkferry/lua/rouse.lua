@@ -1,11 +1,11 @@
 -- rouse: the sweep looks at an upload that is due.
 -- KEYS     intake work parts due events filling
--- ARGV     upload_id slack_ms rewake_ms rewake_max_ms
+-- ARGV     upload_id slack_ms rewake_ms rewake_max_ms forgiven_until
 -- RETURNS  gone | held | early | failed | idle | wake | expired
 -- MOVES    receiving -> receiving aborting; received -> received; completing -> completing; aborting -> aborting; failed -> failed aborting
 -- FLAGS    allow-oom
 -- Only the client's silence expires an upload: never one that is held, nor bytes that are ours
--- to store. "wake" and "expired" ask the caller to send a wake-up.
+-- to store, nor before "forgiven_until". "wake" and "expired" ask the caller to send a wake-up.
 local t = now()
 local intake = read_intake(key.intake)
 if not intake.state or ended(intake.state) then
@@ -19,8 +19,9 @@ if work.owner ~= '' and num(work.lease_until) > t then
 end
 if num(redis.call('ZSCORE', key.due, arg.upload_id)) > t then return {'early'} end
 if intake.state == 'failed' then
-  if t < num(work.failed_until) then
-    due_at(key.due, arg.upload_id, num(work.failed_until))
+  local failed_until = math.max(num(work.failed_until), num(arg.forgiven_until))
+  if t < failed_until then
+    due_at(key.due, arg.upload_id, failed_until)
     return {'failed'}
   end
   abort(key, arg.upload_id, intake, work, 'expired', t + num(arg.rewake_ms))
@@ -33,10 +34,11 @@ if runnable(intake, work) then
   due_at(key.due, arg.upload_id, t + pause)
   return {'wake'}
 end
-if t >= num(intake.expires_at) then
+local expires_at = math.max(num(intake.expires_at), num(arg.forgiven_until))
+if t >= expires_at then
   abort(key, arg.upload_id, intake, work, 'expired', t + num(arg.rewake_ms))
   return {'expired'}
 end
 put(key.work, 'scheduled', 0, 'owner', '', 'lease_until', 0)
-due_at(key.due, arg.upload_id, num(intake.expires_at))
+due_at(key.due, arg.upload_id, expires_at)
 return {'idle'}

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from chunkferry import keys
-from chunkferry.ledger.scripts import SLACK
+from chunkferry.ledger.agenda import pause_ms
+from chunkferry.ledger.scripts import SLACK, milliseconds
 from chunkferry.moves import Rousing
 from chunkferry.state import State
 from chunkferry.testing.book import Book, Entry, has_ended
@@ -21,13 +22,27 @@ class MemoryAgenda:
 
     def __init__(self, book: Book) -> None:
         self._book = book
+        self._swept_at = 0
+        self._forgiven_until = 0
+
+    def attend(self) -> int:
+        """Say that a sweep looks."""
+        settings = self._book.settings
+        with self._book.turn() as now:
+            pause = now - self._swept_at if self._swept_at else 0
+            if pause > pause_ms(settings):
+                self._forgiven_until = now + pause
+            longest = now + milliseconds(settings.incomplete_upload_expiry)
+            self._forgiven_until = min(self._forgiven_until, longest)
+            self._swept_at = now
+            return self._forgiven_until
 
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
         with self._book.turn() as now:
             return _ripe(self._book.due, now, limit)
 
-    def rouse(self, upload_id: str) -> Rousing:
+    def rouse(self, upload_id: str, forgiven_until: int = 0) -> Rousing:
         """Look at an upload that is due."""
         book = self._book
         with book.turn() as now:
@@ -40,25 +55,27 @@ class MemoryAgenda:
                 return Rousing.HELD
             if book.due.get(upload_id, 0) > now:
                 return Rousing.EARLY
-            return self._rouse(entry, now)
+            return self._rouse(entry, now, forgiven_until)
 
-    def _rouse(self, entry: Entry, now: int) -> Rousing:
+    def _rouse(self, entry: Entry, now: int, forgiven_until: int) -> Rousing:
         """Look at an upload that is due and that nobody holds."""
         book = self._book
-        if entry.state is State.FAILED and now < entry.failed_until:
-            book.due[entry.upload_id] = entry.failed_until
+        failed_until = max(entry.failed_until, forgiven_until)
+        if entry.state is State.FAILED and now < failed_until:
+            book.due[entry.upload_id] = failed_until
             return Rousing.FAILED
         if entry.is_runnable:
             pause = min(book.rewake_ms * 2 ** min(entry.rewakes, 20), _REWAKE_MAX)
             entry.scheduled, entry.rewakes = True, entry.rewakes + 1
             book.due[entry.upload_id] = now + pause
             return Rousing.WAKE
-        if entry.state is State.FAILED or now >= entry.expires_at:
+        expires_at = max(entry.expires_at, forgiven_until)
+        if entry.state is State.FAILED or now >= expires_at:
             book.abort(entry, State.EXPIRED, now)
             return Rousing.EXPIRED
         entry.scheduled = False
         entry.let_go()
-        book.due[entry.upload_id] = entry.expires_at
+        book.due[entry.upload_id] = expires_at
         return Rousing.IDLE
 
     def graves(self, limit: int = 100) -> list[str]:
