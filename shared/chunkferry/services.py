@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from os import PathLike
 from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -493,6 +494,9 @@ class Object:
     size: int = 0
 
 
+#: Called with the number of bytes that have moved since it was last called.
+Progress = Callable[[int], None]
+
 #: A lazy listing.
 ObjectIterator = Iterator[Object]
 
@@ -562,12 +566,31 @@ class ParallelService(Protocol):
     """Transfers of whole objects over several connections."""
 
     def download(
-        self, filepath: str, writer: BinaryIO, params: DownloadParams | None = None
+        self,
+        filepath: str,
+        writer: BinaryIO | PathLike[str],
+        params: DownloadParams | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        """Write the object into ``writer``."""
+        """Write the object into ``writer``, in order; or a file at that path, or nothing.
 
-    def upload(self, filepath: str, filesize: int, reader: BinaryIO) -> None:
-        """Store ``filesize`` bytes of ``reader``."""
+        Raises:
+            FileNotFoundError: there is no such object.
+            IntegrityError: it changed meanwhile.
+        """
+
+    def upload(
+        self,
+        filepath: str,
+        filesize: int,
+        reader: BinaryIO | PathLike[str],
+        progress: Progress | None = None,
+    ) -> None:
+        """Store ``filesize`` bytes of ``reader``, or of the file at that path, atomically.
+
+        Raises:
+            LengthMismatch: it holds fewer or more; nothing is stored then.
+        """
 
 
 @runtime_checkable
