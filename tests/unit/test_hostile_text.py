@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_an_upload_is_begun_or_refused_by_name(
         {"filepath": "a", "idempotency_key": idempotency_key},
     ]
     for given_ones in arguments:
-        outcome = outcome_of(lambda given_ones=given_ones: manager().create(**given_ones))
+        outcome = outcome_of(functools.partial(manager().create, **given_ones))
         if isinstance(outcome, ChunkUpload):
             assert given_ones["filepath"] == outcome.filepath
         else:
