@@ -103,6 +103,11 @@ def test_a_running_up_is_found_and_a_dead_one_is_not(tmp_path: Path) -> None:
         runfile.find(tmp_path)
 
 
+def test_what_is_known_of_an_up_shows_no_secret() -> None:
+    """Its text may end up anywhere."""
+    assert "secret" not in repr(RUNNING)
+
+
 def test_a_file_that_others_could_have_written_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

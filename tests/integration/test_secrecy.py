@@ -39,7 +39,7 @@ STORES = ("s3", "no-bucket", "broken", "unknown", "misspelled")
 
 #: A producer that logs all there is to log, and every error with its whole chain.
 PRODUCER = """
-import io, json, logging, sys
+import io, json, logging, os, signal, sys, threading
 from chunkferry import ChunkManager, Settings
 
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
@@ -56,16 +56,24 @@ def attempt(what, call):
         logging.error("%r %r", exc.__context__, exc.__cause__)
 
 logging.info("%r %s %r", manager.settings, manager.settings, manager)
+def kill_once_begun(pid, upload_id):
+    name = "{cf:%s}:parts:%s" % (upload_id.partition("-")[0], upload_id)
+    while not client.xlen(name):
+        pass
+    os.kill(pid, signal.SIGKILL)
+
 for plan in json.loads(sys.argv[1]):
-    path, service = plan["filepath"], plan["service"]
-    upload = attempt("create", lambda: manager.create(path, len(content), service=service))
+    path, service, data = plan["filepath"], plan["service"], content * plan.get("times", 1)
+    upload = attempt("create", lambda: manager.create(path, len(data), service=service))
     logging.info("%r", upload)
     for command in plan.get("meanwhile", []):
         shard = upload.upload_id.partition("-")[0]
         text = [word.replace("SHARD", shard).replace("ID", upload.upload_id) for word in command]
         client.execute_command(*text)
     if upload is not None:
-        attempt("append", lambda: manager.append(upload.upload_id, 0, content))
+        if "kill" in plan:
+            threading.Thread(target=kill_once_begun, args=(plan["kill"], upload.upload_id)).start()
+        attempt("append", lambda: manager.append(upload.upload_id, 0, data))
         reader = io.BytesIO(content)
         attempt("resume", lambda: manager.resume_put_with_status(path, reader, service=service))
         attempt("other bytes", lambda: manager.append(upload.upload_id, 0, content[1:] + b"x"))
@@ -221,7 +229,8 @@ def test_nothing_readable_holds_payload_or_secrets(deployment: Deployment) -> No
         worker.kill()
     said = deployment.readable
     assert "to/broken" in said["ls --json"]
-    assert all("it failed: " in said[name] for name in ("odd", "full", "gone"))
+    assert "it failed: append" in said["killed"]
+    assert all("it failed: " in said[name] for name in ("odd", "full"))
     assert "Traceback" not in said["doctor"]
     assert "A drain failed" in (deployment.folder / "worker.log").read_text()
     assert deployment.found() == []
@@ -248,8 +257,8 @@ def meet_every_fault(deployment: Deployment) -> None:
     stored = manager.find_upload("to/s3", service="s3")
     assert stored is not None
     assert manager.watch(stored.upload_id).wait(60).code is UploadStatusCode.OK
+    deployment.produce("killed", plan("s3", filepath="killed", times=6, kill=deployment.redis.pid))
     deployment.redis.kill()
-    deployment.produce("gone", plan("s3", filepath="gone"))
     deployment.redis.start()
     begun = manager.create("begun", 2 * PART, service="s3").upload_id
     manager.append(begun, 0, CONTENT[:PART])

@@ -13,7 +13,7 @@ from chunkferry import config, connection
 from chunkferry.config import APPEND_BATCH, Settings
 from chunkferry.errors import ConfigError
 from chunkferry.parts import KIB, MIB
-from chunkferry.storage import from_url
+from chunkferry.storage import from_url, url
 
 
 def test_every_setting_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,10 +152,10 @@ URLS = {
 }
 
 
-@pytest.mark.parametrize(("url", "shown"), URLS.items())
-def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+@pytest.mark.parametrize(("given", "shown"), URLS.items())
+def test_a_url_is_shown_without_its_secrets(given: str, shown: str) -> None:
     """Also one that is written wrongly: what may be part of a password is left out."""
-    assert config.without_secrets(url) == shown
+    assert config.without_secrets(given) == shown
 
 
 def test_settings_show_no_secrets() -> None:
@@ -209,17 +209,17 @@ def test_services_that_are_no_json_are_not_shown(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://user:s3cret/more@host:1/0", "s3cret@host", "http://:s3cret@host"]
+    "wrong", ["redis://user:s3cret/more@host:1/0", "s3cret@host", "http://:s3cret@host"]
 )
-def test_a_redis_url_that_cannot_be_used_is_not_shown(url: str) -> None:
+def test_a_redis_url_that_cannot_be_used_is_not_shown(wrong: str) -> None:
     """A password that is not percent-encoded reads like a port, and would be quoted as one."""
     with pytest.raises(ConfigError) as raised:
-        connection.connect(url)
+        connection.connect(wrong)
     assert "s3cret" not in whole_text(raised.value)
 
 
 @pytest.mark.parametrize(
-    "url",
+    "wrong",
     [
         "sftp:user:s3cret@host",
         "s3//s3cret@bucket",
@@ -229,8 +229,14 @@ def test_a_redis_url_that_cannot_be_used_is_not_shown(url: str) -> None:
         "s3cret",
     ],
 )
-def test_a_store_url_that_cannot_be_used_is_not_shown(url: str) -> None:
+def test_a_store_url_that_cannot_be_used_is_not_shown(wrong: str) -> None:
     """Its error names options, never values."""
     with pytest.raises(ConfigError) as raised:
-        from_url(url)
+        from_url(wrong)
     assert "s3cret" not in whole_text(raised.value)
+
+
+def test_a_store_url_taken_apart_shows_no_secret() -> None:
+    """Neither of what stands in the place of a user, nor of its options."""
+    taken = url.parse("s3://key:s3cret@bucket?password=s3cret")
+    assert "s3cret" not in repr(taken)

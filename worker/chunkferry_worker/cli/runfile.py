@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -65,10 +65,10 @@ class Running:
     #: Seconds since the epoch.
     started_at: float
     #: With its password: the file is readable by its owner only.
-    redis_url: str
+    redis_url: str = field(repr=False)
     #: Empty if it is the same.
-    broker_url: str
-    services: Mapping[str, str]
+    broker_url: str = field(repr=False)
+    services: Mapping[str, str] = field(repr=False)
 
 
 @contextmanager
