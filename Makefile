@@ -55,6 +55,10 @@ lint: $(STAMP) ## style, import rules, formatting
 types: $(STAMP) ## mypy, strict
 	@$(BIN)/mypy
 
+.PHONY: audit
+audit: $(STAMP) ## known vulnerabilities of the locked packages
+	@$(BIN)/python .ci/audit.py
+
 .PHONY: bench
 bench: $(STAMP) ## throughput beside plain boto3; BENCH_ARGS="--rounds 1" and more
 	@$(BIN)/python -m bench.throughput $(BENCH_ARGS)

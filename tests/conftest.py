@@ -5,6 +5,7 @@ pytest_plugins = [
     "tests.servers.s3",
     "tests.servers.stores",
     "tests.servers.workers",
+    "tests.servers.release",
     "tests.ledgers",
     "tests.producing",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +27,9 @@ from chunkferry.errors import ConfigError
 #: What must fit into a window beside a whole part: the largest transaction of an append.
 APPEND_BATCH: Final = 8 * parts.MIB
 
+#: A colon that is followed by no port, outside of an IPv6 address.
+_NO_PORT: Final = re.compile(r":(?!\d+(?:,|$))(?![^\[]*\])")
+
 PartSize = Annotated[int, AfterValidator(parts.check_part_size)]
 
 
@@ -40,10 +45,41 @@ def _seconds(value: object) -> object:
 Span = Annotated[timedelta, BeforeValidator(_seconds), Gt(timedelta(0))]
 
 
-class Settings(BaseSettings):
-    """All settings. Every field ``name`` is the environment variable ``CHUNKFERRY_NAME``."""
+def without_secrets(url: str) -> str:
+    """``url`` for people and logs: without user, password and options.
 
-    model_config = SettingsConfigDict(env_prefix="CHUNKFERRY_", frozen=True, extra="forbid")
+    Never raises: what cannot be told from a secret is left out. Several URLs may be joined by
+    ``;``, as Celery has it.
+    """
+    return ";".join(map(_without_secrets, re.split(r";(?=[\w+]+://)", url)))
+
+
+def _without_secrets(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not (separator and re.fullmatch(r"[\w+.-]+", scheme)):
+        # What is left of module:factory?option=value.
+        factory = re.match(r"[\w.]+:\w+(?=\?|$)", url)
+        return factory[0] if factory else ""
+    place, *options = re.split(r"[?#]", rest, maxsplit=1)
+    host = place.rpartition("@")[2]
+    # The rest of a password that holds a "?", or one without a host behind it.
+    doubtful = "@" in "".join(options) or _NO_PORT.search(host.partition("/")[0])
+    return f"{scheme}://" if doubtful else f"{scheme}://{host}"
+
+
+class Settings(BaseSettings):
+    """All settings. Every field ``name`` is the environment variable ``CHUNKFERRY_NAME``.
+
+    Their text (``repr``) shows URLs without passwords and options.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHUNKFERRY_",
+        frozen=True,
+        extra="forbid",
+        # The text of an error would quote what it was given: URLs with their passwords.
+        hide_input_in_errors=True,
+    )
 
     redis_url: str = Field("redis://localhost:6379/0", description="Redis that holds the uploads")
     broker_url: str = Field("", description="Celery's broker; the Redis of the uploads if empty")
@@ -113,6 +149,16 @@ class Settings(BaseSettings):
     def changed(self, **fields: object) -> Settings:
         """These settings with some fields set otherwise; raises as ``load``."""
         return load(**{**self.model_dump(), **fields})
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        for name, value in super().__repr_args__():
+            match name:
+                case "redis_url" | "broker_url":
+                    yield name, without_secrets(str(value))
+                case "services":
+                    yield name, {key: without_secrets(url) for key, url in self.services.items()}
+                case _:
+                    yield name, value
 
     @model_validator(mode="after")
     def _window_holds_a_part(self) -> Settings:

@@ -56,8 +56,12 @@ def connect(url: str) -> redis.Redis:
     """
     try:
         return redis.Redis.from_url(url, **_options())
-    except ValueError as exc:
-        raise ConfigError(f"no Redis URL: {exc}") from exc
+    except ValueError:
+        # Its text quotes the URL, and a password that is not percent-encoded reads like a port.
+        raise ConfigError(
+            "no Redis URL: expected redis://user:password@host:port/database, with every special "
+            "character of user and password percent-encoded"
+        ) from None
 
 
 def adopt(client: redis.Redis) -> redis.Redis:
@@ -135,20 +139,30 @@ def _encode(value: object) -> bytes | memoryview:
 def translated() -> Iterator[None]:
     """Turn redis-py's errors into ours.
 
-    Their text is dropped where it may hold payload: a failed pipeline quotes its commands.
+    The text of a refusal is dropped, also from the cause that a traceback shows: a failed pipeline
+    quotes its commands, which hold payload. That of a lost connection says where it went.
     """
     try:
         yield
-    except OutOfMemoryError as exc:
-        raise RedisFull from exc
-    except (AuthenticationError, NoPermissionError) as exc:
-        raise ConfigError(f"Redis refuses these credentials: {type(exc).__name__}") from exc
     except (redis.ConnectionError, redis.TimeoutError) as exc:
-        raise RedisUnavailable(f"Redis does not answer: {type(exc).__name__}") from exc
-    except ResponseError as exc:
-        raise _refusal(str(exc)) from None
+        raise _translation(exc) from exc
     except RedisError as exc:
-        raise RedisUnavailable(f"Redis failed: {type(exc).__name__}") from exc
+        error, exc.args = _translation(exc), ()
+        raise error from exc
+
+
+def _translation(error: RedisError) -> ChunkferryError:
+    kind = type(error).__name__
+    match error:
+        case OutOfMemoryError():
+            return RedisFull()
+        case AuthenticationError() | NoPermissionError():
+            return ConfigError(f"Redis refuses these credentials: {kind}")
+        case redis.ConnectionError() | redis.TimeoutError():
+            return RedisUnavailable(f"Redis does not answer: {kind}")
+        case ResponseError():
+            return _refusal(str(error))
+    return RedisUnavailable(f"Redis failed: {kind}")
 
 
 def _refusal(text: str) -> ChunkferryError:

@@ -218,7 +218,7 @@ class ChunkManager:
             length=filesize,
             grid=parts.plan(filesize, self.chunk_size),
             expiry=self.settings.incomplete_upload_expiry,
-            content_type=content_type,
+            content_type=_check_content_type(content_type),
             metadata=_check_metadata(content_type, metadata or {}),
             idempotency_key=_check_idempotency_key(idempotency_key),
         )
@@ -478,13 +478,28 @@ def _check_idempotency_key(key: str) -> str:
         raise InvalidArgument(
             f"idempotency_key must be up to {_MAX_IDEMPOTENCY_KEY} characters, not {len(key)}"
         )
+    _size_of("idempotency_key", key)
     return key
 
 
+def _check_content_type(content_type: str) -> str:
+    # It becomes a header at stores and front doors: nothing in it may end one.
+    if not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidArgument(
+            f"content_type must be printable ASCII such as text/plain, not {content_type!r}"
+        )
+    return content_type
+
+
 def _check_metadata(content_type: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
-    size = len(content_type.encode()) + sum(
-        len(key.encode()) + len(value.encode()) for key, value in metadata.items()
-    )
+    size = _size_of("metadata", content_type, *metadata.keys(), *metadata.values())
     if size > _MAX_METADATA:
         raise InvalidArgument(f"metadata must be up to {_MAX_METADATA} bytes, not {size}")
     return metadata
+
+
+def _size_of(argument: str, *texts: str) -> int:
+    try:
+        return sum(len(text.encode()) for text in texts)
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"{argument} must be Unicode text") from None

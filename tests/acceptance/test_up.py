@@ -202,3 +202,35 @@ def test_it_works_with_a_redis_of_others(console: Console, tmp_path: Path) -> No
     answer = console.run("up", "--redis-url", "redis://127.0.0.1:1/0", "--json", code=4)
     assert json.loads(answer.err)["code"] == "redis_unavailable"
     assert console.alive() == []
+
+
+def test_what_it_leaves_in_its_folder_holds_no_secret(console: Console) -> None:
+    """Payload and password are in Redis' own files, in the object, and in what only we can read."""
+    marker = b"<payload-of-up>"
+    (console.folder / "file").write_bytes(marker * MIB)
+    with console.up() as up:
+        running = json.loads((console.folder / "data/run/up.json").read_text())
+        password = running["redis_url"].partition("://:")[2].partition("@")[0].encode()
+        (redis,) = console.alive(command="valkey-server") or console.alive(command="redis-server")
+        put = console.start("put", "file", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        with put:
+            wait_until(
+                lambda: "receiving" in console.run("ls", "--json").out or put.poll() == 0, 30
+            )
+            os.kill(redis, signal.SIGKILL)
+            said, _ = put.communicate(timeout=90)
+        said += console.run("show", "file", "--json").out.encode()
+        said += console.run("doctor", code=0).out.encode()
+        up.end()
+    data = console.folder / "data"
+    theirs = {data / "objects", data / "redis" / "appendonlydir"}
+    files = [
+        path
+        for path in [*data.rglob("*"), up.out, up.err]
+        if path.is_file() and not theirs & set(path.parents)
+    ]
+    assert {path.name for path in files} >= {"redis.log", "lock", "up.out", "up.err"}
+    texts = {path.name: path.read_bytes() for path in files} | {"the commands": said}
+    assert [name for name, text in texts.items() if marker in text or password in text] == []
+    for name in ("run", "redis"):
+        assert stat.S_IMODE((data / name).stat().st_mode) == 0o700

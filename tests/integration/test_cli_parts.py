@@ -103,6 +103,31 @@ def test_a_running_up_is_found_and_a_dead_one_is_not(tmp_path: Path) -> None:
         runfile.find(tmp_path)
 
 
+def test_what_is_known_of_an_up_shows_no_secret() -> None:
+    """Its text may end up anywhere."""
+    assert "secret" not in repr(RUNNING)
+
+
+def test_a_file_that_others_could_have_written_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names code to load: a folder of somebody else's must not run it as us."""
+    with runfile.claim(tmp_path):
+        runfile.publish(tmp_path, RUNNING)
+        file = tmp_path / "run/up.json"
+        file.chmod(0o620)
+        with pytest.raises(errors.ConfigError, match="somebody else"):
+            runfile.find(tmp_path)
+        file.chmod(0o600)
+        assert runfile.find(tmp_path) == RUNNING
+        if os.geteuid() == 0:
+            os.chown(file, 12345, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with pytest.raises(errors.ConfigError, match="somebody else"):
+            runfile.find(tmp_path)
+
+
 def test_a_claimed_folder_cannot_be_claimed_again(tmp_path: Path) -> None:
     """One folder, one process."""
     with runfile.claim(tmp_path), pytest.raises(runfile.AlreadyRunning), runfile.claim(tmp_path):

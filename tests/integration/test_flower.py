@@ -31,12 +31,23 @@ def tasks(port: int) -> dict[str, dict[str, Any]]:
         return {}
 
 
+def pages(port: int, worker: str) -> dict[str, str]:
+    """What Flower shows an operator: path -> its text."""
+    paths = ("/", "/workers", f"/worker/{worker}", "/tasks", "/broker", "/metrics")
+    found = {}
+    for path in (*paths, "/api/workers?refresh=1", "/api/tasks"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+            found[path] = answer.read().decode()
+    return found
+
+
 def test_flower_shows_each_drain_with_its_upload_and_outcome(
     fresh_redis: FreshRedis, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     """The task's argument is the upload's id; its result says what came of it."""
+    server = fresh_redis()
     env = {
-        "CHUNKFERRY_REDIS_URL": fresh_redis().url,
+        "CHUNKFERRY_REDIS_URL": server.url,
         "CHUNKFERRY_SERVICES": json.dumps({"default": f"file://{tmp_path}/objects"}),
         "FLOWER_UNAUTHENTICATED_API": "true",
     }
@@ -53,7 +64,7 @@ def test_flower_shows_each_drain_with_its_upload_and_outcome(
         wait_until(lambda: b"Connected to" in (tmp_path / "flower.log").read_bytes(), 60)
         start_worker(env)
         manager = ChunkManager(settings=load(redis_url=env["CHUNKFERRY_REDIS_URL"]))
-        notifier = manager.put_with_status("a/b", 5, io.BytesIO(b"bytes"))
+        notifier = manager.put_with_status("a/b", 14, io.BytesIO(b"<some-payload>"))
         assert notifier.wait(60).code is UploadStatusCode.OK
 
         def drains() -> list[dict[str, Any]]:
@@ -62,6 +73,7 @@ def test_flower_shows_each_drain_with_its_upload_and_outcome(
 
         wait_until(drains, 30, what="a finished drain in Flower")
         (drain,) = drains()
+        shown = pages(port, drain["worker"])
     finally:
         flower.kill()
         flower.wait()
@@ -69,3 +81,6 @@ def test_flower_shows_each_drain_with_its_upload_and_outcome(
     assert "'outcome': 'complete'" in drain["result"]
     assert "'filepath': 'a/b'" in drain["result"]
     assert drain["worker"]
+    assert "broker_url" in shown["/api/workers?refresh=1"]
+    secrets = (server.password, "<some-payload>")
+    assert [path for path, text in shown.items() if any(s in text for s in secrets)] == []

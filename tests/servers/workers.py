@@ -22,10 +22,19 @@ STOP_SECONDS = 30.0
 
 
 class CeleryProcess:
-    """One ``celery -A chunkferry_worker`` command with its log."""
+    """One ``celery`` command of an ``application`` with its log, run in the folder ``cwd``."""
 
-    def __init__(self, arguments: list[str], env: Mapping[str, str], log: Path) -> None:
-        self._arguments = arguments
+    def __init__(
+        self,
+        arguments: list[str],
+        env: Mapping[str, str],
+        log: Path,
+        *,
+        application: str = "chunkferry_worker",
+        cwd: Path | None = None,
+    ) -> None:
+        self._command = [sys.executable, "-m", "celery", "-A", application, *arguments]
+        self._cwd = cwd
         self._env = {**os.environ, **env}
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,7 +50,8 @@ class CeleryProcess:
         skip = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             self._process = tether.spawn(
-                [sys.executable, "-m", "celery", "-A", "chunkferry_worker", *self._arguments],
+                self._command,
+                cwd=self._cwd,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self._env,

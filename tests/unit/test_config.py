@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import traceback
 from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
+from rich.pretty import pretty_repr
 
-from chunkferry import config
+from chunkferry import config, connection
 from chunkferry.config import APPEND_BATCH, Settings
 from chunkferry.errors import ConfigError
 from chunkferry.parts import KIB, MIB
+from chunkferry.storage import from_url, url
 
 
 def test_every_setting_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +130,113 @@ def test_a_grave_is_visited_while_the_record_is_there(ttl: int, delay: int) -> N
 def test_every_setting_is_described() -> None:
     """The reference in the docs is made of it."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+URLS = {
+    "redis://localhost:6379/0": "redis://localhost:6379/0",
+    "rediss://user:s3cret@host:1/2": "rediss://host:1/2",
+    "redis://:s3c/ret@host": "redis://host",
+    "redis://:s3c?ret@host/0": "redis://",
+    "redis://:s3cret": "redis://",
+    "redis://user:s3cret": "redis://",
+    "redis://:s3c;ret@host": "redis://host",
+    "redis://:s3cret@[::1]:6379/0": "redis://[::1]:6379/0",
+    "amqp://u:s3cret@one;amqp://u:s3cret@two": "amqp://one;amqp://two",
+    "sentinel://:s3cret@one:1,two:2/name": "sentinel://one:1,two:2/name",
+    "redis+socket:///tmp/redis?password=s3cret": "redis+socket:///tmp/redis",
+    "file:///srv/a:b": "file:///srv/a:b",
+    "package.module:factory?password=s3cret": "package.module:factory",
+    "sftp:user:s3cret@host": "",
+    "s3cret": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("given", "shown"), URLS.items())
+def test_a_url_is_shown_without_its_secrets(given: str, shown: str) -> None:
+    """Also one that is written wrongly: what may be part of a password is left out."""
+    assert config.without_secrets(given) == shown
+
+
+def test_settings_show_no_secrets() -> None:
+    """Neither as text nor as ``rich`` would show them; everything else is there."""
+    settings = config.load(
+        redis_url="redis://:s3cret@one/0",
+        broker_url="amqp://u:s3cret@two//",
+        services={"a": "file:///srv", "b": "m:f?password=s3cret"},
+        shards=7,
+    )
+    for text in (repr(settings), str(settings), f"{[settings]}", pretty_repr(settings)):
+        assert "s3cret" not in text
+        assert "one/0" in text
+        assert "file:///srv" in text
+        assert "7" in text
+    assert settings.redis_url == "redis://:s3cret@one/0"
+
+
+def whole_text(error: BaseException) -> str:
+    """What a traceback shows, causes and contexts included."""
+    return "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        # The whole settings are the input of this check.
+        {"redis_url": "redis://:s3cret@one/0", "window": 1},
+        {"redis_url": ["redis://:s3cret@one/0"]},
+        {"services": {"a": ["m:f?password=s3cret"]}},
+        {"s3cret": "s3cret", "shards": "s3cret"},
+    ],
+)
+def test_a_traceback_of_wrong_settings_shows_no_secret(fields: dict[str, object]) -> None:
+    """Workers end with one; the cause in it would quote what it was given."""
+    with pytest.raises(ConfigError) as raised:
+        config.load(**fields)
+    assert "=s3cret" not in whole_text(raised.value)
+    assert "s3cret@" not in whole_text(raised.value)
+    with pytest.raises(ValidationError) as invalid:
+        Settings(**fields)  # type: ignore[arg-type]  # wrong on purpose
+    assert "s3cret@" not in whole_text(invalid.value)
+
+
+def test_services_that_are_no_json_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser's error stands in the traceback."""
+    monkeypatch.setenv("CHUNKFERRY_SERVICES", '{"a": "m:f?password=s3cret"')
+    with pytest.raises(ConfigError) as raised:
+        config.load()
+    assert "s3cret" not in whole_text(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["redis://user:s3cret/more@host:1/0", "s3cret@host", "http://:s3cret@host"]
+)
+def test_a_redis_url_that_cannot_be_used_is_not_shown(wrong: str) -> None:
+    """A password that is not percent-encoded reads like a port, and would be quoted as one."""
+    with pytest.raises(ConfigError) as raised:
+        connection.connect(wrong)
+    assert "s3cret" not in whole_text(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "sftp:user:s3cret@host",
+        "s3//s3cret@bucket",
+        "s3://s3cret@bucket",
+        "s3://bucket?endpoint_url=https://u:s3cret@host",
+        "s3://bucket?region=x&connections=s3cret",
+        "s3cret",
+    ],
+)
+def test_a_store_url_that_cannot_be_used_is_not_shown(wrong: str) -> None:
+    """Its error names options, never values."""
+    with pytest.raises(ConfigError) as raised:
+        from_url(wrong)
+    assert "s3cret" not in whole_text(raised.value)
+
+
+def test_a_store_url_taken_apart_shows_no_secret() -> None:
+    """Neither of what stands in the place of a user, nor of its options."""
+    taken = url.parse("s3://key:s3cret@bucket?password=s3cret")
+    assert "s3cret" not in repr(taken)

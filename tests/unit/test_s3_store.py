@@ -438,3 +438,19 @@ def test_metadata_that_s3_cannot_hold_is_refused(notes: dict[str, str], reason: 
     """The upload fails for good, with the reason."""
     with pytest.raises(StoreRefused, match=reason):
         metadata.encode("id", notes)
+
+
+@pytest.mark.parametrize(
+    "code", ["s3cret bytes", "Slow\nDown", "x" * 65, "&lt;Key&gt;", "", "\u202eDown"]
+)
+def test_what_a_server_answers_is_not_repeated(case: Case, code: str) -> None:
+    """Only what looks like one of S3's codes: the rest of its words could be anything."""
+    body = f"<Error><Code>{code}</Code><Message>s3cret</Message><Key>s3cret</Key></Error>"
+    case.server.on("PUT partNumber", answer(403, body))
+    with pytest.raises(StoreRefused) as raised:
+        case.service.upload_part(cut(b"data")[0], no_heartbeat)
+    assert str(raised.value).startswith("uploading part 1 of 'prefix/file': ")
+    assert str(raised.value).endswith(" (HTTP 403)")
+    assert str(raised.value).isprintable()
+    assert "s3cret" not in str(raised.value)
+    assert len(str(raised.value)) < 100

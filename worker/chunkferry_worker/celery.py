@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from celery import signals
 
@@ -15,6 +16,13 @@ from chunkferry_worker.application import create_app
 
 app, _runtime = create_app(config.load())
 app.set_default()
+
+#: At DEBUG they quote requests and answers: ids of sessions, signatures, what servers complain of.
+_QUOTING: Final = ("botocore", "urllib3")
+
+for _name in _QUOTING:
+    if (_logger := logging.getLogger(_name)).level == logging.NOTSET:
+        _logger.setLevel(logging.INFO)
 
 
 # weak=False: nobody else holds on to these functions.

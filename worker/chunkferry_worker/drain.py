@@ -32,6 +32,7 @@ from chunkferry.upload import ChunkUpload
 from chunkferry_worker.lease import Aborting, Lease
 from chunkferry_worker.reader import Buffers
 from chunkferry_worker.turn import DrainReport, Turn
+from chunkferry_worker.unforeseen import untold
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ class Drain:
             "A drain failed: %s",
             text,
             extra={"action": "drain", "upload_id": upload.upload_id, "error": code},
-            exc_info=None if ours else error,
+            exc_info=None if ours else untold(error),
         )
         # A worker whose settings lack a service may be older or newer than the others.
         elsewhere = isinstance(error, ConfigError | UnknownService)

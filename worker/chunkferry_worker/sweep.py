@@ -20,6 +20,7 @@ from chunkferry.moves import Rousing
 from chunkferry.services import Ledger, Reaping, Waker
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
+from chunkferry_worker.unforeseen import untold
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,11 @@ class Sweep:
             return look(upload_id, report)
         except RedisUnavailable:
             raise
-        except Exception:
-            log.exception(
+        except Exception as exc:
+            log.error(  # noqa: TRY400 - the error's own text may hold secrets
                 "The sweep cannot look at an upload.",
                 extra={"action": "sweep", "upload_id": upload_id},
+                exc_info=untold(exc),
             )
             return True
 

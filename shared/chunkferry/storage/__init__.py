@@ -7,7 +7,8 @@ A store is named by text of one of two forms:
 * ``module:factory?option=value``: any importable callable. It is called with one argument, the
   options as ``dict[str, str]``, percent-decoded; without a ``?`` the dict is empty.
 
-Both return a ``services.ChunkStore``.
+Both return a ``services.ChunkStore``. The second form imports and runs code: such text may come
+from settings, never from a request.
 """
 
 from __future__ import annotations
@@ -51,13 +52,14 @@ def _registered(scheme: str) -> Callable[[str], Any]:
 
 
 def _imported(path: str) -> Callable[[dict[str, str]], Any]:
-    module, separator, name = path.partition(":")
-    if not (separator and module and name):
+    module, _, name = path.partition(":")
+    # Nothing else is repeated in an error: it could be a URL with a password and a typing error.
+    if not all(map(str.isidentifier, [*module.split("."), name])):
         msg = "a store is named by scheme://location or by module:factory"
         raise ConfigError(msg)
     try:
         factory: Callable[[dict[str, str]], Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as exc:
+    except (ImportError, AttributeError, ValueError) as exc:
         msg = f"no store factory {path!r}: {exc}"
         raise ConfigError(msg) from exc
     return factory

@@ -6,7 +6,7 @@ Error texts name options but never repeat a value: a URL may hold what should no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -30,8 +30,8 @@ class StoreUrl:
 
     scheme: str
     #: What stands between ``://`` and ``?``, percent-decoded.
-    location: str
-    options: Mapping[str, str]
+    location: str = field(repr=False)
+    options: Mapping[str, str] = field(repr=False)
 
 
 def parse(url: str) -> StoreUrl:

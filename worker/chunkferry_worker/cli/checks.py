@@ -212,6 +212,9 @@ def of_store(stores: Stores, service: str, part_size: int) -> Finding:
         return _bad(check, str(exc), f"{advice}, credentials or permissions")
     except FileNotFoundError:
         return _bad(check, "an object that was stored cannot be found", "look at the store's log")
+    except Exception as exc:
+        # Its text may hold anything: it is not ours.
+        return _bad(check, f"the store failed: {type(exc).__name__}", "see the store's own docs")
     if not isinstance(store, Service):
         return _warning(check, "stored an object that cannot be read back", "remove " + _FOLDER)
     return _good(check, f"stored, read back and removed an object in {seconds:.2f} s")
@@ -225,7 +228,8 @@ def _round_trip(store: ChunkStore, service: str, part_size: int) -> float:
     try:
         _store(files, upload, data)
     except BaseException:
-        with contextlib.suppress(ChunkferryError):
+        # What cannot be cleaned up now is no news beside the error itself.
+        with contextlib.suppress(Exception):
             files.cleanup(lambda: None)
         raise
     if isinstance(store, Service):

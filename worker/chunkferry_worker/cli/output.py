@@ -33,6 +33,9 @@ _PIPE_WIDTH: Final = 200
 #: Narrower terminals get fewer columns.
 WIDE: Final = 110
 
+#: Bidirectional classes of the characters that do nothing but reorder what follows.
+_REORDERING: Final = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
 
@@ -156,8 +159,15 @@ def size_text(size: int | None) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without characters that would steer a terminal."""
-    return "".join("�" if unicodedata.category(c) == "Cc" and c != "\n" else c for c in text)
+    """``text`` without characters that would steer a terminal, or show another order of others."""
+    return "".join("�" if _steers(c) and c != "\n" else c for c in text)
+
+
+def _steers(character: str) -> bool:
+    return (
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(character) in _REORDERING
+    )
 
 
 def _console(stream: IO[str]) -> Console:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -64,10 +65,10 @@ class Running:
     #: Seconds since the epoch.
     started_at: float
     #: With its password: the file is readable by its owner only.
-    redis_url: str
+    redis_url: str = field(repr=False)
     #: Empty if it is the same.
-    broker_url: str
-    services: Mapping[str, str]
+    broker_url: str = field(repr=False)
+    services: Mapping[str, str] = field(repr=False)
 
 
 @contextmanager
@@ -113,6 +114,7 @@ def find(data: Path) -> Running:
     Raises:
         NotRunning: there is none.
         StillStarting: there is one, which others cannot use yet.
+        ConfigError: what it left there could be somebody else's.
     """
     with suppress(OSError):
         handle = os.open(data / "run" / "lock", os.O_RDONLY | os.O_CLOEXEC)
@@ -126,11 +128,23 @@ def find(data: Path) -> Running:
 
 def _read(data: Path) -> Running:
     try:
-        return Running(**json.loads(_file(data).read_text(encoding="utf-8")))
+        with _file(data).open(encoding="utf-8") as file:
+            _require_own(file.fileno(), data)
+            return Running(**json.load(file))
     except FileNotFoundError:
         raise StillStarting(data) from None
     except (TypeError, ValueError) as exc:
         raise ConfigError(f"{_file(data)} was written by another version of chunkferry") from exc
+
+
+def _require_own(handle: int, data: Path) -> None:
+    """Refuse what somebody else may have written: it names the Redis to use, and code to load."""
+    facts = os.fstat(handle)
+    if facts.st_uid not in {os.geteuid(), 0} or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"{_file(data)} belongs to, or can be written by, somebody else: run this as the user "
+            "that runs `chunkferry up`, or name its Redis with CHUNKFERRY_REDIS_URL"
+        )
 
 
 def _file(data: Path) -> Path:

@@ -14,13 +14,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import click
 from celery import Celery
 
 from chunkferry import ChunkManager, wakeup
-from chunkferry.config import Settings
+from chunkferry.config import Settings, without_secrets
 from chunkferry.errors import ChunkferryError
 from chunkferry_worker import tether
 from chunkferry_worker.cli import children, runfile
@@ -176,7 +176,7 @@ class _Up:
                 services=settings.services,
             ),
         )
-        redis, services = _without_password(settings.redis_url), sorted(settings.services)
+        redis, services = without_secrets(settings.redis_url), sorted(settings.services)
         self._output.result(
             {
                 "event": "ready",
@@ -201,9 +201,3 @@ def _answers(app: Celery, node: str) -> bool:
     with suppress(Exception):
         return bool(app.control.ping(destination=[node], timeout=_PING))
     return False
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="").geturl()

@@ -99,18 +99,28 @@ def opened(folder: int, name: str, flags: int) -> Iterator[int]:
     """The handle of file ``name`` in ``folder``, which must be a regular one.
 
     Raises:
-        OSError: ELOOP for a link, EINVAL for anything else that is not a regular file.
+        OSError: ELOOP for a link, EINVAL for anything else that is not a regular file. For a file
+            to be written: EMLINK if it has another name, where it may be somebody else's; EPERM if
+            it lends its owner's rights to whoever runs it.
     """
     # O_NONBLOCK: opening a FIFO must not hang; regular files do not know it.
     handle = os.open(
         name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666, dir_fd=folder
     )
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
+        _check(os.fstat(handle), writing=flags & os.O_ACCMODE != os.O_RDONLY)
         yield handle
     finally:
         os.close(handle)
+
+
+def _check(facts: os.stat_result, *, writing: bool) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if writing and facts.st_nlink > 1:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+    if writing and facts.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def stat_file(folder: int, name: str) -> os.stat_result | None:
@@ -137,7 +147,8 @@ def publish(source: int, temporary: str, target: int, name: str) -> None:
 def _step(parent: int, name: str, *, create: bool) -> int:
     if create:
         with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=parent)
+            # Unfinished uploads are nothing for others; the group may be that of other workers.
+            os.mkdir(name, 0o770 if name == RESERVED else 0o777, dir_fd=parent)
         # Also where it was there before: its maker may have died before it was durable.
         os.fsync(parent)
     return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)

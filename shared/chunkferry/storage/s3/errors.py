@@ -6,6 +6,7 @@ carry session ids and signatures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -47,6 +48,9 @@ _TRANSIENT: Final = frozenset(
         "XAmzContentSHA256Mismatch",
     }
 )
+#: What S3's error codes look like; HTTP statuses included.
+_CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
+
 _TRANSIENT_STATUS: Final = frozenset({408, 412, 429})
 _SERVER_ERROR: Final = 500
 
@@ -75,7 +79,8 @@ def translated(action: str) -> Iterator[None]:
 
 def code_of(error: ClientError) -> str:
     """S3's error code; where the answer has no body (HEAD), the HTTP status."""
-    return error.response.get("Error", {}).get("Code", "")
+    # An empty element is None.
+    return error.response.get("Error", {}).get("Code", "") or ""
 
 
 def is_absent(error: ClientError) -> bool:
@@ -90,10 +95,12 @@ def is_session_lost(error: ClientError) -> bool:
 
 def _from_answer(error: ClientError, action: str) -> StoreError:
     code = code_of(error)
+    # The server's word: anything else it could say here would end up in logs.
+    shown = code if _CODE.fullmatch(code) else "an error without a code"
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     kind: type[StoreError] = StoreRefused
     if is_session_lost(error):
         kind = SessionLost
     elif code in _TRANSIENT or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         kind = StoreUnavailable
-    return kind(f"{action}: {code} (HTTP {status})")
+    return kind(f"{action}: {shown} (HTTP {status})")
