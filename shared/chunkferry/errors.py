@@ -183,6 +183,39 @@ class RedisFull(Backpressure):
         super().__init__(received, 1.0, "Redis is full")
 
 
+class NotDurable(ChunkferryError):
+    """What was accepted is not yet as durable as the settings ask; asking again waits again."""
+
+    code = "not_durable"
+    http_status = 503
+    retryable = True
+
+    def __init__(self, upload_id: str, received: int, reason: str) -> None:
+        super().__init__(
+            f"upload {upload_id} is accepted up to byte {received}, but not safe yet: {reason}; "
+            "the same call again waits again"
+        )
+        self.upload_id = upload_id
+        #: Bytes accepted so far; a failure of Redis may still take some of them back.
+        self.received = received
+
+
+class TooManyUploads(ChunkferryError):
+    """As many uploads are open as may be; some have to end first."""
+
+    code = "too_many_uploads"
+    http_status = 429
+    retryable = True
+
+    def __init__(self, open_uploads: int, limit: int) -> None:
+        super().__init__(
+            f"{open_uploads} uploads have not ended, and max_open_uploads is {limit}: "
+            "try again when some have"
+        )
+        self.open_uploads = open_uploads
+        self.limit = limit
+
+
 class RedisUnavailable(ChunkferryError):
     """Redis cannot be reached, or stopped answering; what it accepted before is kept."""
 

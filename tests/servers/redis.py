@@ -37,6 +37,7 @@ class RedisServer(embedded_redis.EmbeddedRedis):
         appendonly: bool = True,
         port: int = 0,
         settings: dict[str, str] | None = None,
+        server: Path | None = None,
     ) -> None:
         """Describe the server.
 
@@ -47,11 +48,12 @@ class RedisServer(embedded_redis.EmbeddedRedis):
             appendonly: Whether data survives ``restart`` and ``kill``.
             port: Where it listens; 0 takes a free one and keeps it.
             settings: Further lines of its configuration.
+            server: The program; ``server_program()`` by default.
         """
         super().__init__(
             data_dir,
             port=port,
-            server=server_program(),
+            server=server or server_program(),
             settings={
                 "maxmemory": str(maxmemory),
                 "maxmemory-policy": policy,
@@ -90,6 +92,7 @@ class FreshRedis(Protocol):
         appendonly: bool = True,
         port: int = 0,
         settings: dict[str, str] | None = None,
+        server: Path | None = None,
     ) -> RedisServer:
         """Start one more server, empty, ended with the test."""
 

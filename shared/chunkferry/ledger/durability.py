@@ -1,0 +1,165 @@
+"""How far an acknowledgement reaches: into Redis' memory, onto its disk, to its replicas.
+
+Waits for that, and knows nothing of what was acknowledged. Redis waits for the writes of one
+connection; ours come by any. So each wait sends a write of its own ahead, on the same connection:
+disk and replicas take writes in order, and who has the last one has all before it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, cast
+
+import redis
+from redis.exceptions import MovedError
+
+from chunkferry import connection, keys, lua
+from chunkferry.config import Settings
+from chunkferry.errors import (
+    ConfigError,
+    NotDurable,
+    OffsetMismatch,
+    RedisRefused,
+    UploadNotFound,
+)
+from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, of
+
+#: Longest wait of one command in seconds: the client expects an answer within its time-out.
+_LONGEST: Final = connection.SOCKET_TIMEOUT - 1.0
+#: Oldest Redis with WAITAOF; Valkey has had it from its beginning.
+_WAITAOF_VERSION: Final = (7, 2)
+#: What CONFIG GET says of a setting that cannot be asked.
+_UNTOLD: Final = "?"
+
+
+class Durability:
+    """Waits until acknowledged writes are as durable as the settings ask."""
+
+    def __init__(
+        self, client: redis.Redis | redis.RedisCluster, scripts: Scripts, settings: Settings
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._fsynced = settings.durability == "fsynced"
+        self._replicas = settings.replicas
+        self._patience = settings.durability_wait_seconds
+        #: True where Redis answers only after it has flushed.
+        self._always = False
+
+    def require(self) -> None:
+        """Make sure that the server can give what is asked.
+
+        Raises:
+            ConfigError: it cannot, or nobody can tell; the message says what to change.
+        """
+        if not self._fsynced:
+            return
+        server = connection.facts(cast("redis.Redis", self._client))
+        if not server.aof_enabled:
+            raise ConfigError(
+                "durability is `fsynced`, but this Redis keeps no append-only file: "
+                "set appendonly yes in Redis, or durability to `memory`"
+            )
+        fsync = self._setting("appendfsync")
+        if server.version >= _WAITAOF_VERSION:
+            if fsync == "no":
+                raise ConfigError(
+                    "durability is `fsynced`, but this Redis has appendfsync no and never "
+                    "flushes: set appendfsync everysec or always in Redis"
+                )
+            return
+        self._require_always(fsync, ".".join(map(str, server.version)))
+
+    def _require_always(self, fsync: str, version: str) -> None:
+        """A server without WAITAOF has to flush before each answer."""
+        without = f"durability is `fsynced`, and Redis {version} has no WAITAOF (7.2 has)"
+        if self._replicas:
+            raise ConfigError(
+                f"{without}: whether replicas have flushed cannot be asked; set replicas to 0 "
+                "or take a newer Redis"
+            )
+        skips = self._setting("no-appendfsync-on-rewrite")
+        if _UNTOLD in {fsync, skips}:
+            raise ConfigError(
+                f"{without}: it would have to run with appendfsync always, but forbids CONFIG GET, "
+                "so that this cannot be checked; take a newer Redis, or set durability to `memory`"
+            )
+        if (fsync, skips) != ("always", "no"):
+            raise ConfigError(
+                f"{without}: set appendfsync always and no-appendfsync-on-rewrite no in Redis "
+                f"(they are {fsync} and {skips}), or take a newer one"
+            )
+        self._always = True
+
+    def _setting(self, name: str) -> str:
+        try:
+            with connection.translated():
+                found = cast("dict[str, str]", self._client.config_get(name))
+        except (ConfigError, RedisRefused):
+            return _UNTOLD  # managed services forbid it
+        return found.get(name, _UNTOLD)
+
+    def wait(self, upload_id: str, received: int, length: int | None = None) -> None:
+        """Wait until the upload's writes are safe; see ``services.Intake.ensure_durable``."""
+        if not self._replicas and (not self._fsynced or self._always):
+            return
+        deadline = time.monotonic() + self._patience
+        left = self._patience
+        while True:
+            flushed, replicas = self._wait_once(upload_id, received, length, min(left, _LONGEST))
+            if flushed >= self._fsynced and replicas >= self._replicas:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NotDurable(upload_id, received, self._missing(flushed, replicas))
+
+    def _wait_once(
+        self, upload_id: str, received: int, length: int | None, seconds: float
+    ) -> tuple[int, int]:
+        """Wait for ``seconds``; return how many primaries and replicas have it."""
+        mark = self._scripts["mark"].command(
+            of(upload_id, "intake", "work"),
+            {"received": received, "length": "" if length is None else length},
+            whole=True,
+        )
+        # 0 would be for ever.
+        milliseconds = max(1, int(seconds * 1000))
+        wait: tuple[str | int, ...] = ("WAIT", self._replicas, milliseconds)
+        if self._fsynced:
+            wait = ("WAITAOF", 1, self._replicas, milliseconds)
+        with connection.translated(), self._holder(upload_id).pipeline(transaction=False) as pipe:
+            pipe.execute_command(*mark)  # type: ignore[no-untyped-call]  # redis-py
+            pipe.execute_command(*wait)  # type: ignore[no-untyped-call]  # redis-py
+            try:
+                marked, answer = pipe.execute()
+            except MovedError as exc:
+                raise NotDurable(upload_id, received, "its slot moves to another server") from exc
+        self._require_there(upload_id, lua.texts(marked), received)
+        return (answer[0], answer[1]) if self._fsynced else (0, answer)
+
+    def _holder(self, upload_id: str) -> redis.Redis:
+        """The client of the very server that holds the upload: WAIT has no key to go by."""
+        if isinstance(self._client, redis.RedisCluster):
+            node = self._client.get_node_from_key(keys.intake(upload_id))  # type: ignore[no-untyped-call]  # redis-py
+            return self._client.get_redis_connection(node)
+        return self._client
+
+    def _require_there(self, upload_id: str, answer: list[str], received: int) -> None:
+        match answer:
+            case ["marked"]:
+                return
+            case ["missing"]:
+                raise UploadNotFound(upload_id)
+            case ["behind", there, _] if int(there) < received:
+                raise OffsetMismatch(int(there), received)
+            case ["behind", there, _]:
+                raise NotDurable(upload_id, int(there), "Redis lost its length again")
+        raise UnexpectedAnswer("mark", answer)
+
+    def _missing(self, flushed: int, replicas: int) -> str:
+        """What was asked, and what came."""
+        found = [f"{replicas} of {self._replicas} replicas"] if self._replicas else []
+        if self._fsynced:
+            found.insert(0, "the primary" if flushed else "not even the primary")
+        doing = "flushed it to disk" if self._fsynced else "have it"
+        return f"in {self._patience:g} s {' and '.join(found)} {doing}"
