@@ -81,6 +81,24 @@ class RedisServer(embedded_redis.EmbeddedRedis):
         self.kill()
 
 
+class Backup:
+    """A server's folder, as it was at some moment."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        server.stop()
+        shutil.copytree(server.data_dir, folder)
+        server.start()
+
+    def restore(self) -> None:
+        """Have the server come back as it was: what it has done since is lost."""
+        self._server.kill()
+        shutil.rmtree(self._server.data_dir)
+        shutil.copytree(self._folder, self._server.data_dir)
+        self._server.start()
+
+
 class FreshRedis(Protocol):
     """The factory behind ``fresh_redis``: the arguments are those of ``RedisServer``."""
 
