@@ -6,7 +6,10 @@ these once, with ``raise … from exc``.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+#: Characters of a filepath that an error shows.
+_SHOWN: Final = 100
 
 
 class ChunkferryError(Exception):
@@ -55,7 +58,9 @@ class InvalidPath(ChunkferryError):
     http_status = 400
 
     def __init__(self, filepath: str, reason: str) -> None:
-        super().__init__(f"filepath {filepath!r} {reason}")
+        # Else a long one leaves no room for the reason where errors are kept.
+        shown = filepath if len(filepath) <= _SHOWN else f"{filepath[:_SHOWN]}…"
+        super().__init__(f"filepath {shown!r} {reason}")
         self.filepath = filepath
 
 
