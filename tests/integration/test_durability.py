@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.producing import PART, Site, close_site, redis_site
-from tests.servers.redis import FreshRedis, RedisServer, server_program
+from tests.servers.redis import AT_ONCE, FreshRedis, RedisServer, replica_of, server_program
 from tests.waiting import wait_until
 
 from chunkferry import ChunkManager
@@ -31,9 +31,6 @@ from chunkferry_worker import embedded_redis
 CONTENT = os.urandom(3 * PART + 1)
 #: Short enough for a test, and still long beside a loopback.
 BRIEF = 0.3
-
-#: Of a primary: no waiting for further replicas.
-AT_ONCE = {"repl-diskless-sync-delay": "0"}
 
 SiteAt = Callable[..., Site]
 
@@ -238,26 +235,6 @@ def test_what_cannot_be_checked_is_said(
 
 
 # --- replicas ---------------------------------------------------------------------------------
-
-
-def replica_of(
-    primary: RedisServer, fresh_redis: FreshRedis, server: Path | None = None
-) -> RedisServer:
-    """A replica that is in step."""
-    replica = fresh_redis(
-        server=server,
-        settings={
-            "replicaof": f"127.0.0.1 {primary.port}",
-            "masterauth": primary.password,
-        },
-    )
-    client = primary.client()
-    wait_until(
-        lambda: client.info("replication").get("slave0", {}).get("state") == "online",
-        30,
-        what="the replica is online",
-    )
-    return replica
 
 
 @pytest.mark.parametrize("durability", ["memory", "fsynced"])

@@ -15,8 +15,12 @@ from typing import Any, Protocol
 
 import pytest
 import redis
+from tests.waiting import wait_until
 
 from chunkferry_worker import embedded_redis
+
+#: Of a primary: no waiting for further replicas.
+AT_ONCE = {"repl-diskless-sync-delay": "0"}
 
 
 def server_program() -> Path:
@@ -113,6 +117,26 @@ class FreshRedis(Protocol):
         server: Path | None = None,
     ) -> RedisServer:
         """Start one more server, empty, ended with the test."""
+
+
+def replica_of(
+    primary: RedisServer, fresh_redis: FreshRedis, server: Path | None = None
+) -> RedisServer:
+    """A replica that is in step."""
+    replica = fresh_redis(
+        server=server,
+        settings={
+            "replicaof": f"127.0.0.1 {primary.port}",
+            "masterauth": primary.password,
+        },
+    )
+    client = primary.client()
+    wait_until(
+        lambda: client.info("replication").get("slave0", {}).get("state") == "online",
+        30,
+        what="the replica is online",
+    )
+    return replica
 
 
 @pytest.fixture(scope="session")
