@@ -383,7 +383,7 @@ def test_a_length_that_is_gone_again_is_not_durable(world: World) -> None:
     """Saying it again mends it."""
     upload_id = world.begun(3, None)
     world.change(**UNSAFE)
-    with pytest.raises(NotDurable):
+    with pytest.raises(NotDurable, match="Redis lost its length again"):
         world.ledger.intake.ensure_durable(upload_id, 0, 4)
 
 

@@ -199,7 +199,9 @@ class MemoryIntake:
             entry = self._book.entry(upload_id)
             if entry.received < received:
                 raise OffsetMismatch(entry.received, received)
-            if self._book.is_unsafe or length not in {None, entry.length}:
+            if length not in {None, entry.length}:
+                raise NotDurable(upload_id, entry.received, "Redis lost its length again")
+            if self._book.is_unsafe:
                 raise NotDurable(upload_id, received, "as the test wants it")
 
     def cancel(self, upload_id: str) -> bool:
