@@ -8,12 +8,11 @@ disk and replicas take writes in order, and who has the last one has all before 
 from __future__ import annotations
 
 import time
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import redis
-from redis.exceptions import MovedError
 
-from chunkferry import connection, keys, lua
+from chunkferry import connection, lua
 from chunkferry.config import Settings
 from chunkferry.errors import (
     ConfigError,
@@ -28,17 +27,16 @@ from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, of
 _LONGEST: Final = connection.SOCKET_TIMEOUT - 1.0
 #: Oldest Redis with WAITAOF; Valkey has had it from its beginning.
 _WAITAOF_VERSION: Final = (7, 2)
+#: The setting by which Redis puts flushes off.
+_SKIPS: Final = "no-appendfsync-on-rewrite"
 #: What CONFIG GET says of a setting that cannot be asked.
-_UNTOLD: Final = "?"
+_UNTOLD: Final = "unknown"
 
 
 class Durability:
     """Waits until acknowledged writes are as durable as the settings ask."""
 
-    def __init__(
-        self, client: redis.Redis | redis.RedisCluster, scripts: Scripts, settings: Settings
-    ) -> None:
-        self._client = client
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
         self._fsynced = settings.durability == "fsynced"
         self._replicas = settings.replicas
@@ -54,23 +52,27 @@ class Durability:
         """
         if not self._fsynced:
             return
-        server = connection.facts(cast("redis.Redis", self._client))
-        if not server.aof_enabled:
+        self._always = self._require_flushes(self._scripts.client)
+
+    def _require_flushes(self, server: redis.Redis) -> bool:
+        """Make sure that one server flushes; True if it does so before each answer."""
+        its = connection.facts(server)
+        if not its.aof_enabled:
             raise ConfigError(
                 "durability is `fsynced`, but this Redis keeps no append-only file: "
                 "set appendonly yes in Redis, or durability to `memory`"
             )
-        fsync = self._setting("appendfsync")
-        if server.version >= _WAITAOF_VERSION:
-            if fsync == "no":
-                raise ConfigError(
-                    "durability is `fsynced`, but this Redis has appendfsync no and never "
-                    "flushes: set appendfsync everysec or always in Redis"
-                )
-            return
-        self._require_always(fsync, ".".join(map(str, server.version)))
+        if its.version < _WAITAOF_VERSION:
+            self._require_always(server, ".".join(map(str, its.version)))
+            return True
+        if _setting(server, "appendfsync") == "no":
+            raise ConfigError(
+                "durability is `fsynced`, but this Redis has appendfsync no and never "
+                "flushes: set appendfsync everysec or always in Redis"
+            )
+        return False
 
-    def _require_always(self, fsync: str, version: str) -> None:
+    def _require_always(self, server: redis.Redis, version: str) -> None:
         """A server without WAITAOF has to flush before each answer."""
         without = f"durability is `fsynced`, and Redis {version} has no WAITAOF (7.2 has)"
         if self._replicas:
@@ -78,7 +80,7 @@ class Durability:
                 f"{without}: whether replicas have flushed cannot be asked; set replicas to 0 "
                 "or take a newer Redis"
             )
-        skips = self._setting("no-appendfsync-on-rewrite")
+        fsync, skips = _setting(server, "appendfsync"), _setting(server, _SKIPS)
         if _UNTOLD in {fsync, skips}:
             raise ConfigError(
                 f"{without}: it would have to run with appendfsync always, but forbids CONFIG GET, "
@@ -86,18 +88,9 @@ class Durability:
             )
         if (fsync, skips) != ("always", "no"):
             raise ConfigError(
-                f"{without}: set appendfsync always and no-appendfsync-on-rewrite no in Redis "
+                f"{without}: set appendfsync always and {_SKIPS} no in Redis "
                 f"(they are {fsync} and {skips}), or take a newer one"
             )
-        self._always = True
-
-    def _setting(self, name: str) -> str:
-        try:
-            with connection.translated():
-                found = cast("dict[str, str]", self._client.config_get(name))
-        except (ConfigError, RedisRefused):
-            return _UNTOLD  # managed services forbid it
-        return found.get(name, _UNTOLD)
 
     def wait(self, upload_id: str, received: int, length: int | None = None) -> None:
         """Wait until the upload's writes are safe; see ``services.Intake.ensure_durable``."""
@@ -127,22 +120,10 @@ class Durability:
         wait: tuple[str | int, ...] = ("WAIT", self._replicas, milliseconds)
         if self._fsynced:
             wait = ("WAITAOF", 1, self._replicas, milliseconds)
-        with connection.translated(), self._holder(upload_id).pipeline(transaction=False) as pipe:
-            pipe.execute_command(*mark)  # type: ignore[no-untyped-call]  # redis-py
-            pipe.execute_command(*wait)  # type: ignore[no-untyped-call]  # redis-py
-            try:
-                marked, answer = pipe.execute()
-            except MovedError as exc:
-                raise NotDurable(upload_id, received, "its slot moves to another server") from exc
+        with connection.translated():
+            marked, answer = _ask(self._scripts.client, mark, wait)
         self._require_there(upload_id, lua.texts(marked), received)
         return (answer[0], answer[1]) if self._fsynced else (0, answer)
-
-    def _holder(self, upload_id: str) -> redis.Redis:
-        """The client of the very server that holds the upload: WAIT has no key to go by."""
-        if isinstance(self._client, redis.RedisCluster):
-            node = self._client.get_node_from_key(keys.intake(upload_id))  # type: ignore[no-untyped-call]  # redis-py
-            return self._client.get_redis_connection(node)
-        return self._client
 
     def _require_there(self, upload_id: str, answer: list[str], received: int) -> None:
         match answer:
@@ -163,3 +144,21 @@ class Durability:
             found.insert(0, "the primary" if flushed else "not even the primary")
         doing = "flushed it to disk" if self._fsynced else "have it"
         return f"in {self._patience:g} s {' and '.join(found)} {doing}"
+
+
+def _ask(server: redis.Redis, *commands: tuple[str | int, ...]) -> list[Any]:
+    """The answers to commands that go over one connection."""
+    with server.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py
+        return pipe.execute()
+
+
+def _setting(server: redis.Redis, name: str) -> str:
+    """A setting of a server; ``_UNTOLD`` where it may not be asked, as of managed services."""
+    try:
+        with connection.translated():
+            found = cast("dict[str, str]", server.config_get(name))
+    except (ConfigError, RedisRefused):
+        return _UNTOLD
+    return found.get(name, _UNTOLD)

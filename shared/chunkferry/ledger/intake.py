@@ -48,7 +48,7 @@ class RedisIntake:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
         self._settings = settings
-        self._durability = Durability(scripts.client, scripts, settings)
+        self._durability = Durability(scripts, settings)
         self._memory = MemoryGauge(
             scripts.client, settings.memory_share, settings.shards, limit=settings.memory_limit
         )
