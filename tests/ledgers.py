@@ -77,6 +77,10 @@ class World:
         """Let memory be short."""
         raise NotImplementedError
 
+    def change(self, **settings: object) -> None:
+        """Go on with other settings."""
+        raise NotImplementedError
+
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now."""
         return self.ledger.records.get(upload_id)
@@ -195,6 +199,11 @@ class MemoryWorld(World):
         """Let memory be short."""
         self.ledger.is_pressed = True
 
+    def change(self, **settings: object) -> None:
+        """Go on with other settings."""
+        self.settings = self.settings.model_copy(update=settings)
+        self.ledger.intake._book.settings = self.settings
+
 
 class RedisWorld(World):
     """With real Redis."""
@@ -222,6 +231,12 @@ class RedisWorld(World):
     def press(self) -> None:
         """Let memory be short."""
         self.ledger.intake._memory.room = lambda: 0  # type: ignore[method-assign]  # a gauge is read, not set
+
+    def change(self, **settings: object) -> None:
+        """Go on with other settings."""
+        self.settings = self.settings.model_copy(update=settings)
+        self.ledger.records._waiting.close()
+        self.ledger = RedisLedger(self.client, self.settings, clock=CLOCK)
 
     def close(self) -> None:
         """Let the connections go."""
@@ -280,9 +295,10 @@ def record_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def recording_texts(answer: object) -> list[str]:
         found = texts(answer)
-        # The one script that answers inside a transaction, not to ``run``.
-        if found[0] == "accepted":
-            answers.add(("accept", found[0]))
+        # The scripts that answer inside a transaction or pipeline, not to ``run``.
+        script = {"accepted": "accept", "marked": "mark", "missing": "mark", "behind": "mark"}
+        if found[0] in script:
+            answers.add((script[found[0]], found[0]))
         return found
 
     def recording_snapshots(records: RedisRecords, upload_ids: Any) -> Any:

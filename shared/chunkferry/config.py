@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from annotated_types import Gt
 from pydantic import (
@@ -107,8 +107,23 @@ class Settings(BaseSettings):
     memory_share: float = Field(
         0.8, gt=0, le=1, description="share of Redis' maxmemory above which appends wait"
     )
+    memory_limit: int = Field(
+        0, ge=0, description="bytes of Redis' memory above which appends wait, in place of a share"
+    )
     append_wait_seconds: float = Field(
         30.0, ge=0, description="how long an append waits for room before it gives up"
+    )
+    durability: Literal["memory", "fsynced"] = Field(
+        "memory", description="where acknowledged bytes are: Redis' `memory`, or its disk"
+    )
+    replicas: int = Field(
+        0, ge=0, description="replicas that must have what is acknowledged; see durability.md"
+    )
+    durability_wait_seconds: PositiveFloat = Field(
+        10.0, description="how long an acknowledgement waits for disk and replicas"
+    )
+    max_open_uploads: int = Field(
+        100_000, ge=0, description="uploads that may be open at once; 0 for any number"
     )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 

@@ -6,7 +6,10 @@ these once, with ``raise … from exc``.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+#: Characters of a filepath that an error shows.
+_SHOWN: Final = 100
 
 
 class ChunkferryError(Exception):
@@ -55,7 +58,9 @@ class InvalidPath(ChunkferryError):
     http_status = 400
 
     def __init__(self, filepath: str, reason: str) -> None:
-        super().__init__(f"filepath {filepath!r} {reason}")
+        # Else a long one leaves no room for the reason where errors are kept.
+        shown = filepath if len(filepath) <= _SHOWN else f"{filepath[:_SHOWN]}…"
+        super().__init__(f"filepath {shown!r} {reason}")
         self.filepath = filepath
 
 
@@ -181,6 +186,39 @@ class RedisFull(Backpressure):
 
     def __init__(self, received: int = 0) -> None:
         super().__init__(received, 1.0, "Redis is full")
+
+
+class NotDurable(ChunkferryError):
+    """What was accepted is not yet as durable as the settings ask; asking again waits again."""
+
+    code = "not_durable"
+    http_status = 503
+    retryable = True
+
+    def __init__(self, upload_id: str, received: int, reason: str) -> None:
+        super().__init__(
+            f"upload {upload_id} is accepted up to byte {received}, but not safe yet: {reason}; "
+            "the same call again waits again"
+        )
+        self.upload_id = upload_id
+        #: Bytes accepted so far; a failure of Redis may still take some of them back.
+        self.received = received
+
+
+class TooManyUploads(ChunkferryError):
+    """As many uploads are open as may be; some have to end first."""
+
+    code = "too_many_uploads"
+    http_status = 429
+    retryable = True
+
+    def __init__(self, open_uploads: int, limit: int) -> None:
+        super().__init__(
+            f"{open_uploads} uploads have not ended, and max_open_uploads is {limit}: "
+            "try again when some have"
+        )
+        self.open_uploads = open_uploads
+        self.limit = limit
 
 
 class RedisUnavailable(ChunkferryError):

@@ -23,6 +23,7 @@ from chunkferry.errors import (
     InvalidArgument,
     LengthMismatch,
     MissingExtra,
+    NotDurable,
     OffsetMismatch,
     UnknownService,
     UploadClosed,
@@ -30,6 +31,7 @@ from chunkferry.errors import (
 )
 from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
+from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
 from chunkferry.moves import Accepted, Draft
 from chunkferry.notifier import Notifier
 from chunkferry.parts import Grid
@@ -37,10 +39,6 @@ from chunkferry.services import Ledger, Waker
 from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
 
-#: Bytes of content type and metadata that an upload may carry; S3's bound for the latter.
-_MAX_METADATA: Final = 2048
-#: Characters of an idempotency key.
-_MAX_IDEMPOTENCY_KEY: Final = 255
 #: Longest pause between two looks for room, in seconds.
 _MAX_PAUSE: Final = 1.0
 #: What Redis takes for the id of a stream's entry.
@@ -128,7 +126,7 @@ class ChunkManager:
             metadata: kept with the object where the store can.
             idempotency_key: the same key for the same path continues the same upload: bytes that
                 were received before are compared and acknowledged. An upload that was cancelled
-                or has expired is begun anew.
+                or has expired is begun anew; one that failed is requeued.
             background: return at once and send from a thread; a failure to send is then the
                 notifier's ``Error``.
 
@@ -148,6 +146,8 @@ class ChunkManager:
             idempotency_key=idempotency_key,
         )
         notifier = Notifier(self._ledger.records, upload.upload_id, after="0")
+        if upload.state is State.FAILED:
+            self._revive(upload.upload_id)
         self._send(upload, 0, reader, notifier, background=background)
         return notifier
 
@@ -171,7 +171,7 @@ class ChunkManager:
         if upload is None or upload.state is State.ABORTING:
             raise UploadNotFound(filepath)
         if upload.state is State.FAILED:
-            self.requeue(upload.upload_id)
+            self._revive(upload.upload_id)
         notifier = Notifier(self._ledger.records, upload.upload_id)
         self._send(upload, upload.received, reader, notifier, background=background)
         return notifier
@@ -209,7 +209,10 @@ class ChunkManager:
         Raises:
             InvalidPath, InvalidArgument, LengthMismatch, UnknownService: nothing was begun.
             UploadInProgress: another upload to the path has not ended.
+            TooManyUploads: as many uploads are open as may be.
             Backpressure, RedisUnavailable, ConfigError: Redis is full, gone, or unfit.
+            NotDurable: it was begun, and may still get lost. Go on with its ``upload_id``, or
+                repeat the call if it has an idempotency key.
         """
         self.init()
         draft = Draft(
@@ -218,13 +221,14 @@ class ChunkManager:
             length=filesize,
             grid=parts.plan(filesize, self.chunk_size),
             expiry=self.settings.incomplete_upload_expiry,
-            content_type=_check_content_type(content_type),
-            metadata=_check_metadata(content_type, metadata or {}),
-            idempotency_key=_check_idempotency_key(idempotency_key),
+            content_type=check_content_type(content_type),
+            metadata=check_metadata(metadata or {}),
+            idempotency_key=check_idempotency_key(idempotency_key),
         )
         created = self._ledger.intake.create(draft)
         if created.wake:
             self._wake(created.upload_id)
+        self._keep(created.upload_id)
         upload = self._ledger.records.get(created.upload_id)
         if created.existed and filesize not in {None, upload.length}:
             raise LengthMismatch(
@@ -260,24 +264,10 @@ class ChunkManager:
             ContentConflict: other bytes were received at these offsets before.
             UploadNotFound, UploadClosed: there is no such upload, or it takes no more data.
             Backpressure: no room within ``wait``; its ``received`` is where to go on.
+            NotDurable: accepted, but not as durable as the settings ask; try the same call again.
             RedisUnavailable: try the same call again.
         """
-        self.init()
-        if offset < 0:
-            raise InvalidArgument(f"offset must be 0 or more, not {offset}")
-        view = memoryview(data).cast("B")
-        if checksum is not None:
-            checksums.verify(view, checksum)
-        deadline = time.monotonic() + (self.settings.append_wait_seconds if wait is None else wait)
-        at = offset
-        while True:
-            try:
-                return self._append_all(upload_id, at, view[at - offset :], deadline)
-            except OffsetMismatch as exc:
-                # A Redis that lost its newest bytes in a crash wants some of these once more.
-                if not offset <= exc.expected < exc.actual:
-                    raise
-                at = exc.expected
+        return self._take(upload_id, offset, data, checksum=checksum, wait=wait, keep=True)
 
     def set_length(self, upload_id: str, length: int) -> None:
         """Say how long a file is that began without a length.
@@ -285,12 +275,14 @@ class ChunkManager:
         Raises:
             LengthMismatch: more was received, or another length announced before.
             UploadNotFound, UploadClosed: there is no such upload, or it has ended.
+            NotDurable: the length is noted, and may still get lost; try the same call again.
         """
         self.init()
         if not 0 <= length <= parts.MAX_LENGTH:
             raise InvalidArgument(f"length must be 0 to {parts.MAX_LENGTH} bytes, not {length}")
         if self._ledger.intake.set_length(upload_id, length):
             self._wake(upload_id)
+        self._ledger.intake.ensure_durable(upload_id, 0, length)
 
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; ``UploadNotFound`` if there is none."""
@@ -355,7 +347,8 @@ class ChunkManager:
 
         Raises:
             EvictingRedis: it could drop accepted bytes.
-            ConfigError: it is too old, a replica, or holds data of another layout.
+            ConfigError: it is too old, a replica, holds data of another layout, or cannot be as
+                durable as the settings ask.
             MissingExtra: Celery, which sends the wake-ups, is not installed.
             RedisUnavailable: it does not answer.
         """
@@ -364,6 +357,7 @@ class ChunkManager:
             return
         if isinstance(self._ledger, RedisLedger):
             self._ledger.records.require_usable()
+            self._ledger.intake.require_durability()
         if self._waker is None:
             wakeup.require_celery()
             self._waker = wakeup.ProducerWaker(self.settings.broker)
@@ -391,7 +385,37 @@ class ChunkManager:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _append_all(self, upload_id: str, offset: int, view: memoryview, deadline: float) -> int:
+    def _take(
+        self,
+        upload_id: str,
+        offset: int,
+        data: bytes | bytearray | memoryview,
+        *,
+        checksum: str | None = None,
+        wait: float | None = None,
+        keep: bool,
+    ) -> int:
+        """``append``; with ``keep`` False, whoever calls has to wait for durability."""
+        self.init()
+        if offset < 0:
+            raise InvalidArgument(f"offset must be 0 or more, not {offset}")
+        view = memoryview(data).cast("B")
+        if checksum is not None:
+            checksums.verify(view, checksum)
+        deadline = time.monotonic() + (self.settings.append_wait_seconds if wait is None else wait)
+        at = offset
+        while True:
+            try:
+                return self._append_all(upload_id, at, view[at - offset :], deadline, keep=keep)
+            except OffsetMismatch as exc:
+                # A Redis that lost its newest bytes in a crash wants some of these once more.
+                if not offset <= exc.expected < exc.actual:
+                    raise
+                at = exc.expected
+
+    def _append_all(
+        self, upload_id: str, offset: int, view: memoryview, deadline: float, *, keep: bool
+    ) -> int:
         """Accept ``view``, batch by batch; return the new offset."""
         received, grid = offset, self._grid(upload_id)
         for start, pieces in chunks.batches(grid, offset, view):
@@ -399,6 +423,9 @@ class ChunkManager:
             if accepted.wake:
                 self._wake(upload_id)
             received = accepted.received
+        if keep:
+            # Once, for all batches: what is written last is safe last.
+            self._ledger.intake.ensure_durable(upload_id, received)
         return received
 
     def _append(
@@ -434,10 +461,11 @@ class ChunkManager:
                 for piece in filter(None, (chunk[:known], chunk[known:])):
                     send_piece(offset, piece)
                     offset += len(piece)
+            self._ledger.intake.ensure_durable(upload.upload_id, offset)
 
         def send_piece(offset: int, piece: bytes) -> None:
             try:
-                self.append(upload.upload_id, offset, piece)
+                self._take(upload.upload_id, offset, piece, keep=False)
             except UploadClosed as exc:
                 if exc.state != State.COMPLETE or offset != upload.length:
                     raise
@@ -457,6 +485,21 @@ class ChunkManager:
         else:
             send()
 
+    def _keep(self, upload_id: str) -> None:
+        """Wait until an upload that has just begun is as durable as the settings ask."""
+        try:
+            self._ledger.intake.ensure_durable(upload_id, 0)
+        except UploadNotFound as exc:
+            raise NotDurable(upload_id, 0, "Redis lost it again; begin anew") from exc
+
+    def _revive(self, upload_id: str) -> None:
+        """Requeue a failed upload, unless somebody has just done that."""
+        try:
+            self.requeue(upload_id)
+        except UploadClosed:
+            if self.get(upload_id).state is State.FAILED:
+                raise
+
     def _wake(self, upload_id: str) -> None:
         if self._waker is not None:
             self._waker.wake(upload_id)
@@ -471,35 +514,3 @@ def _ledger(client: str | redis_py.Redis | None, settings: Settings) -> RedisLed
     if client is None or isinstance(client, str):
         return RedisLedger(connection.connect(settings.redis_url), settings)
     return RedisLedger(connection.adopt(client), settings)
-
-
-def _check_idempotency_key(key: str) -> str:
-    if len(key) > _MAX_IDEMPOTENCY_KEY:
-        raise InvalidArgument(
-            f"idempotency_key must be up to {_MAX_IDEMPOTENCY_KEY} characters, not {len(key)}"
-        )
-    _size_of("idempotency_key", key)
-    return key
-
-
-def _check_content_type(content_type: str) -> str:
-    # It becomes a header at stores and front doors: nothing in it may end one.
-    if not (content_type.isascii() and content_type.isprintable()):
-        raise InvalidArgument(
-            f"content_type must be printable ASCII such as text/plain, not {content_type!r}"
-        )
-    return content_type
-
-
-def _check_metadata(content_type: str, metadata: Mapping[str, str]) -> Mapping[str, str]:
-    size = _size_of("metadata", content_type, *metadata.keys(), *metadata.values())
-    if size > _MAX_METADATA:
-        raise InvalidArgument(f"metadata must be up to {_MAX_METADATA} bytes, not {size}")
-    return metadata
-
-
-def _size_of(argument: str, *texts: str) -> int:
-    try:
-        return sum(len(text.encode()) for text in texts)
-    except UnicodeEncodeError:
-        raise InvalidArgument(f"{argument} must be Unicode text") from None

@@ -274,6 +274,7 @@ class Intake(Protocol):
 
         Raises:
             UploadInProgress: another one to the same path has not ended.
+            TooManyUploads: ``settings.max_open_uploads`` have not ended.
             Backpressure: Redis is full.
         """
 
@@ -306,6 +307,20 @@ class Intake(Protocol):
             UploadNotFound: there is no such upload.
             LengthMismatch: more was received, or another length announced.
             UploadClosed: the length cannot change any more.
+        """
+
+    def ensure_durable(self, upload_id: str, received: int, length: int | None = None) -> None:
+        """Return once what producers wrote before is as durable as the settings ask.
+
+        Args:
+            upload_id: the upload.
+            received: bytes that are to be there; 0 for the upload itself.
+            length: that is to be known; None for any.
+
+        Raises:
+            UploadNotFound: there is no such upload any more.
+            OffsetMismatch: Redis came back with fewer bytes than ``received``.
+            NotDurable: disk or replicas did not answer in time, or the length got lost.
         """
 
     def cancel(self, upload_id: str) -> bool:

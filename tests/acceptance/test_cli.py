@@ -364,9 +364,16 @@ def test_doctor_finds_nothing_wrong_with_up(served: Console) -> None:
     # Other tests have uploads fail in the same Redis.
     assert found.pop("failed") in {"good", "warning"}
     assert set(found.values()) == {"good"}
-    assert {"redis", "persistence", "memory", "clock", "due", "broker", "workers"} < set(
-        verdicts(lines)
-    )
+    assert {
+        "redis",
+        "persistence",
+        "durability",
+        "memory",
+        "clock",
+        "due",
+        "broker",
+        "workers",
+    } < set(verdicts(lines))
     assert list((objects(served) / ".chunkferry-doctor").iterdir()) == []
     assert "✓" in served.run("doctor", "--service", "default").out
 
@@ -387,12 +394,18 @@ def test_doctor_says_what_to_change(tmp_path: Path, fresh_redis: FreshRedis) -> 
     fail_an_upload(url)
     services = {"default": "file:///dev/null/objects"}
     console = Console(
-        tmp_path, {"CHUNKFERRY_REDIS_URL": url, "CHUNKFERRY_SERVICES": json.dumps(services)}
+        tmp_path,
+        {
+            "CHUNKFERRY_REDIS_URL": url,
+            "CHUNKFERRY_SERVICES": json.dumps(services),
+            "CHUNKFERRY_REPLICAS": "1",
+        },
     )
     lines = console.run("doctor", "--json", code=1).lines
     assert verdicts(lines) == {
         "redis": "good",
         "persistence": "warning",
+        "durability": "bad",
         "memory": "warning",
         "clock": "good",
         "due": "good",

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.ledgers import BATCH, DATA, GRID, World, draft
+from tests.ledgers import BATCH, DATA, GRID, MemoryWorld, World, draft
 
 from chunkferry.errors import (
     Backpressure,
     ContentConflict,
     LengthMismatch,
+    NotDurable,
     OffsetMismatch,
+    TooManyUploads,
     UploadClosed,
     UploadInProgress,
     UploadNotFound,
 )
 from chunkferry.moves import Accepted, Created, Ending
-from chunkferry.parts import Grid
+from chunkferry.parts import MIB, Grid
 from chunkferry.state import State
 
 UNKNOWN = f"1-{'0' * 32}"
@@ -121,6 +123,37 @@ def test_an_idempotency_key_outlives_the_upload(world: World) -> None:
     world.hold(first)
     world.finish(first, Ending.ADOPTED)
     assert world.ledger.intake.create(draft(idempotency_key="key")).existed
+
+
+def test_only_so_many_uploads_may_be_open(world: World) -> None:
+    """One more is refused, with what is the case; an ended one makes room."""
+    world.change(max_open_uploads=3)
+    world.begun(filepath="b")
+    world.failed()
+    last = world.begun(filepath="c")
+    with pytest.raises(TooManyUploads) as refused:
+        world.begin(filepath="d")
+    assert (refused.value.open_uploads, refused.value.limit) == (3, 3)
+    assert world.ledger.records.find("default", "d") is None
+    world.hold(last)
+    world.finish(last, Ending.ADOPTED)
+    world.begin(filepath="d")
+
+
+def test_a_repeated_create_is_answered_where_no_other_may_begin(world: World) -> None:
+    """It begins nothing; a path that is taken is told as such, too."""
+    world.change(max_open_uploads=1)
+    first = world.begin(idempotency_key="key")
+    again = world.ledger.intake.create(draft(idempotency_key="key"))
+    assert Created(upload_id=first, wake=False, existed=True) == again
+    with pytest.raises(UploadInProgress):
+        world.begin()
+
+
+def test_any_number_may_be_open_without_a_limit(world: World) -> None:
+    """0 is none."""
+    world.change(max_open_uploads=0)
+    assert len({world.begin(filepath=path) for path in "abc"}) == 3
 
 
 # --- append -----------------------------------------------------------------------------------
@@ -295,6 +328,70 @@ def test_under_pressure_only_begun_parts_are_filled(world: World) -> None:
     assert Accepted(received=8, wake=True) == world.append(begun, 3, DATA[3:8])
     with pytest.raises(Backpressure):
         world.append(begun, 8, DATA[8:9])
+
+
+def test_a_memory_limit_is_like_pressure(world: World) -> None:
+    """What is begun is filled; nothing that cannot become whole within it is begun."""
+    world.change(memory_limit=256 * MIB)
+    begun, fresh = world.begun(3, filepath="begun"), world.begin(filepath="fresh")
+    world.change(memory_limit=1)
+    with pytest.raises(Backpressure):
+        world.append(fresh, 0, DATA[:1])
+    assert Accepted(received=8, wake=True) == world.append(begun, 3, DATA[3:8])
+    with pytest.raises(Backpressure):
+        world.append(begun, 8, DATA[8:9])
+
+
+# --- durability -------------------------------------------------------------------------------
+
+#: Asks for what the shared server, which has no replica, cannot give.
+UNSAFE = {"replicas": 1, "durability_wait_seconds": 0.05}
+
+
+def unsafe(world: World) -> None:
+    """Let nothing be durable."""
+    world.change(**UNSAFE)
+    if isinstance(world, MemoryWorld):
+        world.ledger.is_unsafe = True
+
+
+def test_memory_is_what_is_asked_for_by_default(world: World) -> None:
+    """There is nothing to wait for."""
+    world.ledger.intake.ensure_durable(world.begun(3), 3)
+
+
+def test_what_is_not_durable_in_time_is_told_so(world: World) -> None:
+    """It stays accepted."""
+    upload_id = world.begun(3)
+    unsafe(world)
+    with pytest.raises(NotDurable) as raised:
+        world.ledger.intake.ensure_durable(upload_id, 3)
+    assert (upload_id, 3) == (raised.value.upload_id, raised.value.received)
+    assert world.get(upload_id).received == 3
+
+
+def test_bytes_that_are_gone_again_are_not_waited_for(world: World) -> None:
+    """A server that took over has fewer: the error says where to go on."""
+    upload_id = world.begun(3)
+    unsafe(world)
+    with pytest.raises(OffsetMismatch) as raised:
+        world.ledger.intake.ensure_durable(upload_id, 4)
+    assert (raised.value.expected, raised.value.actual) == (3, 4)
+
+
+def test_a_length_that_is_gone_again_is_not_durable(world: World) -> None:
+    """Saying it again mends it."""
+    upload_id = world.begun(3, None)
+    world.change(**UNSAFE)
+    with pytest.raises(NotDurable, match="Redis lost its length again"):
+        world.ledger.intake.ensure_durable(upload_id, 0, 4)
+
+
+def test_an_upload_that_is_gone_again_is_not_waited_for(world: World) -> None:
+    """Nothing of it is left to be durable, and nothing new is made by asking."""
+    world.change(**UNSAFE)
+    with pytest.raises(UploadNotFound):
+        world.ledger.intake.ensure_durable(UNKNOWN, 0)
 
 
 # --- set_length -------------------------------------------------------------------------------

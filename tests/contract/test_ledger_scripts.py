@@ -197,7 +197,7 @@ def test_a_repeated_create_is_one_create(redis_world: RedisWorld) -> None:
     """Its answer was lost: the second time it is created already."""
     intake, upload_id = redis_world.ledger.intake, keys.new_upload_id(0)
     path = keys.path(0, "default", "a")
-    answers_ = [intake._create(draft(), upload_id, path, "") for _ in range(2)]
+    answers_ = [intake._create(draft(), upload_id, path, "", full=False) for _ in range(2)]
     assert answers_ == [["created", "0"], ["created", "0"]]
     assert len(redis_world.ledger.records.events(upload_id, "0")) == 1
 

@@ -7,11 +7,12 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import pytest
-from tests.producing import PART, Site, Trickle
+from tests.producing import PART, Site, Trickle, small_parts
 
-from chunkferry import State, UploadStatusCode
+from chunkferry import ChunkManager, State, UploadStatusCode
 from chunkferry.errors import (
     Backpressure,
     ChecksumMismatch,
@@ -20,17 +21,22 @@ from chunkferry.errors import (
     InvalidArgument,
     InvalidPath,
     LengthMismatch,
+    NotDurable,
     OffsetMismatch,
+    TooManyUploads,
     UnknownService,
     UploadClosed,
     UploadInProgress,
     UploadNotFound,
 )
+from chunkferry.ledger import RedisLedger
 from chunkferry.moves import Ending, Rousing
 from chunkferry.parts import MIB, TIB
 from chunkferry.testing import ManualClock, MemoryLedger
 
 CONTENT = bytes(range(256)) * 100
+#: More than a part.
+LONG = CONTENT * 205
 UNKNOWN = f"1-{'0' * 32}"
 
 
@@ -166,6 +172,48 @@ def test_an_idempotent_put_of_a_complete_file_is_done(site: Site) -> None:
     assert again.wait(timeout=5).code == UploadStatusCode.OK
 
 
+def fail_in_the_middle(site: Site) -> str:
+    """An upload with a key, of which a part is in when its store refuses; return its id."""
+    upload_id = site.manager.put_with_status(
+        "a", len(LONG), io.BytesIO(LONG[:PART]), idempotency_key="key"
+    ).upload_id
+    site.ledger.leases.acquire(upload_id, "n", "w")
+    site.ledger.leases.fail(upload_id, "n", "store_refused", "no such bucket")
+    return upload_id
+
+
+def test_an_idempotent_put_revives_a_failed_upload(site: Site) -> None:
+    """As resuming does: whoever sends again wants it stored."""
+    failed = fail_in_the_middle(site)
+    again = site.manager.put_with_status("a", len(LONG), io.BytesIO(LONG), idempotency_key="key")
+    site.work()
+    assert (again.upload_id, site.stored("a") == LONG) == (failed, True)
+
+
+def test_an_idempotent_create_leaves_a_failed_upload_as_it_is(site: Site) -> None:
+    """It sends nothing: who drives requests decides with ``requeue``."""
+    failed = fail_in_the_middle(site)
+    found = site.manager.create("a", len(LONG), idempotency_key="key")
+    assert (found.upload_id, found.state) == (failed, State.FAILED)
+
+
+def test_a_failed_upload_that_somebody_else_revives_is_sent_to(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two resume at once: one requeues, and both go on."""
+    fail_in_the_middle(site)
+    requeue = site.manager.requeue
+
+    def second(upload_id: str) -> None:
+        requeue(upload_id)
+        requeue(upload_id)
+
+    monkeypatch.setattr(site.manager, "requeue", second)
+    site.manager.resume_put_with_status("a", io.BytesIO(LONG[PART:]))
+    site.work()
+    assert site.stored("a") == LONG
+
+
 def test_what_was_read_before_the_reader_raised_is_kept(site: Site) -> None:
     """Resuming goes on after it."""
     with pytest.raises(OSError, match="disk gone"):
@@ -222,6 +270,16 @@ def full(site: Site) -> str:
     for offset in range(0, 64 * MIB, 8 * MIB):
         site.manager.append(upload_id, offset, bytes(8 * MIB))
     return upload_id
+
+
+def crowded(site: Site) -> ChunkManager:
+    """A manager for which one open upload is enough."""
+    settings = site.settings.changed(max_open_uploads=1)
+    if isinstance(site.ledger, MemoryLedger):
+        site.ledger.intake._book.settings = settings
+    else:
+        cast("RedisLedger", site.ledger).intake._settings = settings
+    return site.manager
 
 
 def aborted(site: Site) -> str:
@@ -344,6 +402,30 @@ BAD = {
         "invalid_argument",
         400,
     ),
+    "metadata that grows beyond what S3 takes": Bad(
+        lambda site: site.manager.create("a", metadata={"k": "ü" * 800}),
+        InvalidArgument,
+        "invalid_argument",
+        400,
+    ),
+    "a metadata name twice": Bad(
+        lambda site: site.manager.create("a", metadata={"Name": "a", "name": "b"}),
+        InvalidArgument,
+        "invalid_argument",
+        400,
+    ),
+    "a content type that is no header": Bad(
+        lambda site: site.manager.create("a", content_type="text/plain\r\nX-Evil: 1"),
+        InvalidArgument,
+        "invalid_argument",
+        400,
+    ),
+    "an endless idempotency key": Bad(
+        lambda site: site.manager.create("a", idempotency_key="k" * 256),
+        InvalidArgument,
+        "invalid_argument",
+        400,
+    ),
     "a reader of text": Bad(
         lambda site: site.manager.put_with_status("a", 3, io.StringIO("abc")),  # type: ignore[arg-type]  # bad on purpose
         InvalidArgument,
@@ -367,6 +449,13 @@ BAD = {
         Backpressure,
         "backpressure",
         503,
+        retryable=True,
+    ),
+    "too many uploads": Bad(
+        lambda site: (begun(site), crowded(site).create("b", 10)),
+        TooManyUploads,
+        "too_many_uploads",
+        429,
         retryable=True,
     ),
     "watch of nothing": Bad(
@@ -454,3 +543,60 @@ def test_an_expired_upload_takes_nothing(in_time: Site, clock: ManualClock) -> N
     with pytest.raises(UploadClosed) as refused:
         in_time.manager.append(upload_id, 4, b"x")
     assert (refused.value.state, refused.value.http_status) == ("expired", 410)
+
+
+# --- durability -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unsafe() -> Site:
+    """A site that is to have a replica, which does not answer."""
+    settings = small_parts(replicas=1)
+    site = Site(MemoryLedger(settings), settings)
+    assert isinstance(site.ledger, MemoryLedger)
+    upload_id = site.manager.create("a", len(LONG)).upload_id
+    site.manager.append(upload_id, 0, LONG[:10])
+    site.ledger.is_unsafe = True
+    return site
+
+
+def safe(site: Site) -> None:
+    """Let the replica answer."""
+    assert isinstance(site.ledger, MemoryLedger)
+    site.ledger.is_unsafe = False
+
+
+@pytest.mark.parametrize(
+    ("start", "finish", "received"), [(0, 0, 10), (3, 10, 10), (10, 20, 20), (10, PART, PART)]
+)
+def test_an_append_waits_for_durability_each_time(
+    unsafe: Site, start: int, finish: int, received: int
+) -> None:
+    """A repeat too, and a mere question: else it would acknowledge what is not safe."""
+    upload = unsafe.manager.find_upload("a")
+    assert upload is not None
+    for _ in range(2):
+        with pytest.raises(NotDurable) as raised:
+            unsafe.manager.append(upload.upload_id, start, LONG[start:finish])
+        assert raised.value.received == received
+    safe(unsafe)
+    assert unsafe.manager.append(upload.upload_id, start, LONG[start:finish]) == received
+
+
+def test_whatever_is_acknowledged_waits_for_durability(unsafe: Site) -> None:
+    """Beginning, telling the length, putting and resuming; all of it is kept and goes on later."""
+    manager = unsafe.manager
+    with pytest.raises(NotDurable) as begun:
+        manager.create("b")
+    with pytest.raises(NotDurable):
+        manager.set_length(begun.value.upload_id, 10)
+    with pytest.raises(NotDurable):
+        manager.put_with_status("c", 10, io.BytesIO(LONG[:10]), idempotency_key="key")
+    with pytest.raises(NotDurable):
+        manager.resume_put_with_status("a", io.BytesIO(LONG[10:]))
+    safe(unsafe)
+    manager.append(begun.value.upload_id, 0, LONG[:10])
+    manager.put_with_status("c", 10, io.BytesIO(LONG[:10]), idempotency_key="key")
+    unsafe.work()
+    found = {path: unsafe.stored(path) for path in "abc"}
+    assert found == {"a": LONG, "b": LONG[:10], "c": LONG[:10]}

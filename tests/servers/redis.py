@@ -15,8 +15,12 @@ from typing import Any, Protocol
 
 import pytest
 import redis
+from tests.waiting import wait_until
 
 from chunkferry_worker import embedded_redis
+
+#: Of a primary: no waiting for further replicas.
+AT_ONCE = {"repl-diskless-sync-delay": "0"}
 
 
 def server_program() -> Path:
@@ -37,6 +41,7 @@ class RedisServer(embedded_redis.EmbeddedRedis):
         appendonly: bool = True,
         port: int = 0,
         settings: dict[str, str] | None = None,
+        server: Path | None = None,
     ) -> None:
         """Describe the server.
 
@@ -47,11 +52,12 @@ class RedisServer(embedded_redis.EmbeddedRedis):
             appendonly: Whether data survives ``restart`` and ``kill``.
             port: Where it listens; 0 takes a free one and keeps it.
             settings: Further lines of its configuration.
+            server: The program; ``server_program()`` by default.
         """
         super().__init__(
             data_dir,
             port=port,
-            server=server_program(),
+            server=server or server_program(),
             settings={
                 "maxmemory": str(maxmemory),
                 "maxmemory-policy": policy,
@@ -79,6 +85,24 @@ class RedisServer(embedded_redis.EmbeddedRedis):
         self.kill()
 
 
+class Backup:
+    """A server's folder, as it was at some moment."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        server.stop()
+        shutil.copytree(server.data_dir, folder)
+        server.start()
+
+    def restore(self) -> None:
+        """Have the server come back as it was: what it has done since is lost."""
+        self._server.kill()
+        shutil.rmtree(self._server.data_dir)
+        shutil.copytree(self._folder, self._server.data_dir)
+        self._server.start()
+
+
 class FreshRedis(Protocol):
     """The factory behind ``fresh_redis``: the arguments are those of ``RedisServer``."""
 
@@ -90,8 +114,29 @@ class FreshRedis(Protocol):
         appendonly: bool = True,
         port: int = 0,
         settings: dict[str, str] | None = None,
+        server: Path | None = None,
     ) -> RedisServer:
         """Start one more server, empty, ended with the test."""
+
+
+def replica_of(
+    primary: RedisServer, fresh_redis: FreshRedis, server: Path | None = None
+) -> RedisServer:
+    """A replica that is in step."""
+    replica = fresh_redis(
+        server=server,
+        settings={
+            "replicaof": f"127.0.0.1 {primary.port}",
+            "masterauth": primary.password,
+        },
+    )
+    client = primary.client()
+    wait_until(
+        lambda: client.info("replication").get("slave0", {}).get("state") == "online",
+        30,
+        what="the replica is online",
+    )
+    return replica
 
 
 @pytest.fixture(scope="session")

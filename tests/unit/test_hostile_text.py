@@ -79,7 +79,7 @@ def test_no_text_is_taken_for_an_event(after: str) -> None:
 @pytest.mark.parametrize("text", ["a/b\r\nx-amz-acl: public-read", "a/b\n", "a\0b", "text/ä"])
 def test_a_content_type_cannot_end_its_header(text: str) -> None:
     """It goes to the store and to readers as a header."""
-    with pytest.raises(InvalidArgument, match="content_type must be printable ASCII"):
+    with pytest.raises(InvalidArgument, match="content_type must be"):
         manager().create("a", content_type=text)
 
 

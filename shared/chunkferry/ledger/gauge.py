@@ -13,15 +13,16 @@ UNLIMITED: Final = -1
 
 
 class MemoryGauge:
-    """Tells how many bytes of new parts fit a share of Redis' ``maxmemory``.
+    """Tells how many bytes of new parts fit a share of Redis' ``maxmemory``, or a given limit.
 
     What is used is measured at the server instead of counted by us: a count could drift. What is
     missing of parts already begun is kept free for them.
     """
 
-    def __init__(self, client: redis.Redis, share: float, shards: int) -> None:
+    def __init__(self, client: redis.Redis, share: float, shards: int, *, limit: int = 0) -> None:
         self._client = client
         self._share = share
+        self._limit = limit
         self._shards = shards
 
     def room(self) -> int:
@@ -32,7 +33,7 @@ class MemoryGauge:
         """
         with connection.translated():
             info = self._client.info("memory")
-            limit = int(info.get("maxmemory", 0)) * self._share
+            limit = self._limit or int(info.get("maxmemory", 0)) * self._share
             if not limit:
                 return UNLIMITED
             with self._client.pipeline(transaction=False) as pipe:

@@ -22,10 +22,12 @@ from chunkferry.errors import (
     LengthMismatch,
     OffsetMismatch,
     RedisFull,
+    TooManyUploads,
     UploadClosed,
     UploadInProgress,
     UploadNotFound,
 )
+from chunkferry.ledger.durability import Durability
 from chunkferry.ledger.gauge import UNLIMITED, MemoryGauge
 from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, of
 from chunkferry.moves import Accepted, Created, Draft
@@ -46,7 +48,10 @@ class RedisIntake:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
         self._settings = settings
-        self._memory = MemoryGauge(scripts.client, settings.memory_share, settings.shards)
+        self._durability = Durability(scripts, settings)
+        self._memory = MemoryGauge(
+            scripts.client, settings.memory_share, settings.shards, limit=settings.memory_limit
+        )
         self._rewake_ms = milliseconds(settings.rewake_seconds)
 
     def create(self, draft: Draft) -> Created:
@@ -56,8 +61,10 @@ class RedisIntake:
         path = keys.path(shard, draft.service, draft.filepath)
         with connection.translated():
             newest = (cast("bytes | None", self._scripts.client.get(path)) or b"").decode()
+        limit = self._settings.max_open_uploads
+        open_uploads = self._open_uploads() if limit else 0
         while True:
-            answer = self._create(draft, upload_id, path, newest)
+            answer = self._create(draft, upload_id, path, newest, full=0 < limit <= open_uploads)
             match answer:
                 case ["created", wake]:
                     return Created(upload_id=upload_id, wake=wake == "1", existed=False)
@@ -67,9 +74,23 @@ class RedisIntake:
                     raise UploadInProgress(draft.filepath, existing, state)
                 case ["moved", newest]:
                     continue
+                case ["full"]:
+                    raise TooManyUploads(open_uploads, limit)
             raise UnexpectedAnswer("create", answer)
 
-    def _create(self, draft: Draft, upload_id: str, path: str, newest: str) -> list[str]:
+    def _open_uploads(self) -> int:
+        """How many uploads have not ended.
+
+        Many that begin at once may pass the limit by their number: it protects, it does not count.
+        """
+        with connection.translated(), self._scripts.client.pipeline(transaction=False) as pipe:
+            for shard in range(self._settings.shards):
+                pipe.zcard(keys.due(shard))
+            return sum(pipe.execute())
+
+    def _create(
+        self, draft: Draft, upload_id: str, path: str, newest: str, *, full: bool
+    ) -> list[str]:
         return self._scripts.run(
             "create",
             {
@@ -91,6 +112,7 @@ class RedisIntake:
                 "content_type": draft.content_type,
                 "metadata": json.dumps(dict(draft.metadata)),
                 "token": draft.idempotency_key,
+                "full": int(full),
                 "rewake_ms": self._rewake_ms,
             },
         )
@@ -230,6 +252,14 @@ class RedisIntake:
                     f"{received} bytes are received already, the length cannot be {length}"
                 )
         raise UnexpectedAnswer("set_length", answer)
+
+    def ensure_durable(self, upload_id: str, received: int, length: int | None = None) -> None:
+        """Wait for disk and replicas; see ``services.Intake``."""
+        self._durability.wait(upload_id, received, length)
+
+    def require_durability(self) -> None:
+        """Raise ``ConfigError`` unless the server can be as durable as the settings ask."""
+        self._durability.require()
 
     def cancel(self, upload_id: str) -> bool:
         """Have the upload removed; see ``services.Intake``."""

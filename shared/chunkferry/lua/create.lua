@@ -1,8 +1,8 @@
 -- create: begin an upload, unless its path has one that has not ended.
 -- KEYS     intake work path previous due events
--- ARGV     upload_id expected service filepath length grid first_boundary window idle_ms content_type metadata token rewake_ms
--- RETURNS  created wake | moved newest_id | same upload_id | occupied upload_id state
--- "previous" is the intake of "expected", the id the caller read from "path".
+-- ARGV     upload_id expected service filepath length grid first_boundary window idle_ms content_type metadata token full rewake_ms
+-- RETURNS  created wake | moved newest_id | same upload_id | occupied upload_id state | full
+-- "full" is 1 where no further upload may begin. "previous" is the intake of "expected", the id the caller read from "path".
 local newest = redis.call('GET', key.path) or ''
 if newest == arg.upload_id then return {'created', 0} end -- the same call again
 if newest ~= arg.expected then return {'moved', newest} end
@@ -15,6 +15,7 @@ if newest ~= '' then
   end
   if state and not ended(state) then return {'occupied', newest, state} end
 end
+if arg.full == '1' then return {'full'} end
 local t = now()
 local expires_at = t + num(arg.idle_ms)
 local empty = num(arg.length) == 0

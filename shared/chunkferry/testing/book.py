@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ class Book:
         self.settings = settings
         self.rewake_ms = milliseconds(settings.rewake_seconds)
         self.is_pressed = False
+        self.is_unsafe = False
         self.due: dict[str, int] = {}
         self.graves: dict[str, int] = {}
         self.news = threading.Condition(threading.RLock())
@@ -149,6 +151,17 @@ class Book:
         """The newest upload to a path, ended or not."""
         upload_id = self._newest.get((service, filepath))
         return None if upload_id is None else self._entries.get(upload_id)
+
+    def room(self) -> float:
+        """How many bytes of new parts there is memory for; parts already begun come first."""
+        if self.is_pressed:
+            return 0
+        if not self.settings.memory_limit:
+            return math.inf
+        free = self.settings.memory_limit
+        for entry in self._entries.values():
+            free -= sum(map(len, entry.parts.values())) + _missing(entry)
+        return max(0, free)
 
     def tell(self, entry: Entry, error: str = "", error_code: str = "") -> None:
         """Add to the news of an upload."""
@@ -225,6 +238,13 @@ class Book:
     def snapshots(self, now: int) -> list[ChunkUpload]:
         """All uploads that are known."""
         return [self.snapshot(entry, now) for entry in self._entries.values()]
+
+
+def _missing(entry: Entry) -> int:
+    """Bytes until the part that is being filled is whole."""
+    open_ = entry.state is State.RECEIVING and not entry.grid.begins(entry.received)
+    end = entry.grid.boundary(entry.received)
+    return min(end, end if entry.length is None else entry.length) - entry.received if open_ else 0
 
 
 def has_ended(entry: Entry) -> bool:

@@ -14,7 +14,9 @@ from chunkferry.errors import (
     ContentConflict,
     IntegrityError,
     LengthMismatch,
+    NotDurable,
     OffsetMismatch,
+    TooManyUploads,
     UploadClosed,
     UploadInProgress,
 )
@@ -53,6 +55,9 @@ class MemoryIntake:
                     return Created(upload_id=other.upload_id, wake=False, existed=True)
                 if not has_ended(other):
                     raise UploadInProgress(draft.filepath, other.upload_id, other.state.value)
+            limit = book.settings.max_open_uploads
+            if 0 < limit <= len(book.due):
+                raise TooManyUploads(len(book.due), limit)
             entry = self._begun(draft, now)
             book.add(entry)
             book.due[entry.upload_id] = (
@@ -114,10 +119,17 @@ class MemoryIntake:
         if start != entry.received:
             raise OffsetMismatch(entry.received, start)
         window = max(self._book.settings.window, entry.ripe_at - entry.stored + config.APPEND_BATCH)
-        begins_a_part = grid.begins(start) or finish > grid.boundary(start)
-        if finish - entry.stored > window or (self._book.is_pressed and begins_a_part):
+        if finish - entry.stored > window or not self._has_room(entry, start, finish, grid):
             entry.expires_at = now + entry.idle_ms
             raise Backpressure(entry.received, _RETRY_AFTER)
+
+    def _has_room(self, entry: Entry, start: int, finish: int, grid: Grid) -> bool:
+        """True if every part that these bytes begin can become whole."""
+        part_end = grid.boundary(start)
+        needs = max(0, finish - part_end)
+        if grid.begins(start):
+            needs += (part_end if entry.length is None else min(part_end, entry.length)) - start
+        return not needs or self._book.room() >= needs
 
     def _accept(self, entry: Entry, finish: int, now: int) -> bool:
         """Count the bytes as received; True if a wake-up is to be sent."""
@@ -177,6 +189,20 @@ class MemoryIntake:
                 entry.state = State.RECEIVED
             self._book.tell(entry)
             return self._schedule(entry, now)
+
+    def ensure_durable(self, upload_id: str, received: int, length: int | None = None) -> None:
+        """Return once what was written is as durable as the settings ask."""
+        settings = self._book.settings
+        if settings.durability == "memory" and not settings.replicas:
+            return
+        with self._book.turn():
+            entry = self._book.entry(upload_id)
+            if entry.received < received:
+                raise OffsetMismatch(entry.received, received)
+            if length not in {None, entry.length}:
+                raise NotDurable(upload_id, entry.received, "Redis lost its length again")
+            if self._book.is_unsafe:
+                raise NotDurable(upload_id, received, "as the test wants it")
 
     def cancel(self, upload_id: str) -> bool:
         """Have the upload removed."""

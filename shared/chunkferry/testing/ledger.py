@@ -43,3 +43,12 @@ class MemoryLedger:
     @is_pressed.setter
     def is_pressed(self, pressed: bool) -> None:
         self._book.is_pressed = pressed
+
+    @property
+    def is_unsafe(self) -> bool:
+        """True if disk and replicas shall not answer, where the settings ask for them."""
+        return self._book.is_unsafe
+
+    @is_unsafe.setter
+    def is_unsafe(self, unsafe: bool) -> None:
+        self._book.is_unsafe = unsafe

@@ -82,6 +82,7 @@ def of_redis(settings: Settings) -> Iterator[Finding]:
     except ChunkferryError as exc:
         yield _bad("redis", str(exc), "see docs/cli.md, doctor")
     yield from _persistence(client, aof=server.aof_enabled)
+    yield _durability(client, settings)
     yield _memory(server, settings)
     yield _clock(client)
     yield _oldest_due(client, settings)
@@ -115,6 +116,26 @@ def _persistence(client: redis.Redis, *, aof: bool) -> Iterator[Finding]:
         yield _good("persistence", f"the append-only file is on, appendfsync {fsync}")
 
 
+def _durability(client: redis.Redis, settings: Settings) -> Finding:
+    """What an acknowledgement means here, and whether this server can give it."""
+    check, wanted = "durability", settings.replicas
+    try:
+        RedisLedger(client, settings).intake.require_durability()
+    except ChunkferryError as exc:
+        return _bad(check, str(exc), "see docs/durability.md")
+    with connection.translated():
+        there = int(client.info("replication").get("connected_slaves", 0))
+    if there < wanted:
+        return _bad(
+            check,
+            f"{there} replicas are connected, and {wanted} have to acknowledge each append",
+            "connect replicas, or lower CHUNKFERRY_REPLICAS: until then appends are refused",
+        )
+    place = "on the disk" if settings.durability == "fsynced" else "in the memory"
+    also = f" and {wanted} of its replicas" if wanted else ""
+    return _good(check, f"what is acknowledged is {place} of Redis{also}")
+
+
 def _memory(server: connection.ServerFacts, settings: Settings) -> Finding:
     used = f"{server.used_memory / parts.MIB:.0f} MiB used"
     if not server.maxmemory:
@@ -123,6 +144,9 @@ def _memory(server: connection.ServerFacts, settings: Settings) -> Finding:
             f"maxmemory is not set ({used}): Redis grows until the system ends it",
             "set maxmemory to what the machine can spare",
         )
+    if settings.memory_limit and server.used_memory > settings.memory_limit:
+        limit = f"{settings.memory_limit / parts.MIB:.0f} MiB memory_limit"
+        return _warning("memory", f"{used}, more than the {limit}", "appends wait; add workers")
     share = server.used_memory / server.maxmemory
     text = f"{used} of {server.maxmemory / parts.MIB:.0f} MiB maxmemory ({share:.0%})"
     if share > max(_FULL, settings.memory_share):

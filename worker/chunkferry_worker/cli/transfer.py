@@ -202,9 +202,9 @@ class Transfer:
                     self._patience.moved()
                     view, offset = view[exc.received - offset :], exc.received
                 self._patience.pause(exc.retry_after, exc)
-            except RedisUnavailable as exc:
+            except ChunkferryError as exc:
                 # The same call again: what arrived before the outage is compared and skipped.
-                self._patience.pause(_AGAIN, exc)
+                self._pause_for(exc)
 
     def _await(self, news: _News) -> None:
         """Wait for the end; raises what it failed with."""
@@ -224,8 +224,14 @@ class Transfer:
         while True:
             try:
                 return call()
-            except (Backpressure, RedisUnavailable) as exc:
-                self._patience.pause(_AGAIN, exc)
+            except ChunkferryError as exc:
+                self._pause_for(exc)
+
+    def _pause_for(self, error: ChunkferryError) -> None:
+        """Wait for what is temporarily unavailable; raise any other error."""
+        if not error.retryable:
+            raise error
+        self._patience.pause(_AGAIN, error)
 
 
 class _News(threading.Thread):

@@ -59,6 +59,14 @@ class Bucket:
             raise InvalidPath(filepath, f"is longer than {MAX_BYTES} bytes with its prefix")
         return key
 
+    def can_hold(self, filepath: str) -> bool:
+        """False if no object can be at ``filepath``, nor any session: S3 has no such key."""
+        try:
+            self.key(filepath)
+        except InvalidPath:
+            return False
+        return True
+
     def attributes(self, upload: ChunkUpload | None = None) -> dict[str, Any]:
         """Arguments of every call that makes an object: for ``upload``, or for a plain put.
 

@@ -46,6 +46,8 @@ class S3Store:
 
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
         """Abort the sessions that were open for the path before ``may_remove`` was asked."""
+        if not self._bucket.can_hold(upload.filepath):
+            return 0
         key = self._bucket.key(upload.filepath)
         sessions = self._bucket.sessions(key)
         if not sessions or not may_remove():

@@ -111,7 +111,8 @@ class S3FileService:
 
     def find_object(self) -> StoredObject | None:
         """The object, if its metadata has this upload's id and its size is right."""
-        return self._find(self._upload.length)
+        upload = self._upload
+        return self._find(upload.length) if self._bucket.can_hold(upload.filepath) else None
 
     def abandon(self) -> None:
         """Abort the session of this instance."""
@@ -119,6 +120,8 @@ class S3FileService:
 
     def cleanup(self, confirm: Heartbeat) -> None:
         """Abort the session, and every other one that is open for this key."""
+        if not self._bucket.can_hold(self._upload.filepath):
+            return
         if self._session:
             self._bucket.abort(self._key, self._session)
         self._bucket.abort_all(self._key, confirm)
