@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.servers.redis",
+    "tests.servers.cluster",
     "tests.servers.s3",
     "tests.servers.stores",
     "tests.servers.workers",

@@ -16,6 +16,9 @@ from chunkferry.errors import UploadNotFound
 #: The one key outside the shards: how the data is laid out. Permanent.
 LAYOUT: Final = "cf:layout"
 
+#: How every key begins, and nothing else that is sent to Redis before one.
+BEGINNINGS: Final = ("{cf:", "cf:")
+
 _UPLOAD_ID: Final = re.compile(r"[0-9]{1,5}-[0-9a-f]{32}")
 
 

@@ -247,7 +247,8 @@ def test_a_connection_lost_under_the_watch_is_made_anew(
 
 def drop_connections(world: RedisWorld) -> None:
     """What a restarted proxy does to its clients."""
-    world.client.client_kill_filter(_type="normal", skipme=True)
+    for server in world.servers():
+        server.client_kill_filter(_type="normal", skipme=True)
 
 
 def test_an_append_whose_answer_is_lost_counts_once(
@@ -271,10 +272,16 @@ def test_an_append_whose_answer_is_lost_counts_once(
 
 def test_forgotten_scripts_are_sent_again(redis_world: RedisWorld) -> None:
     """A restarted server knows none of them."""
-    redis_world.client.script_flush()
+    forget_scripts(redis_world)
     upload_id = redis_world.begun()
-    redis_world.client.script_flush()
+    forget_scripts(redis_world)
     redis_world.hold(upload_id)
+
+
+def forget_scripts(world: RedisWorld) -> None:
+    """What a restart does to the servers' memory of scripts."""
+    for server in world.servers():
+        server.script_flush()
 
 
 def test_accept_refuses_what_admit_did_not_see(redis_world: RedisWorld) -> None:

@@ -109,27 +109,35 @@ class RedisIntake:
 
     def _append(self, batch: _Batch) -> Accepted:
         in_doubt = False
-        while True:
-            try:
-                return self._attempt(batch, in_doubt=in_doubt)
-            except WatchError:
-                # Somebody else wrote; or the connection was lost, which redis-py tells the
-                # same way: either way admit knows how things stand.
-                in_doubt = True
-            except redis.ConnectionError:
-                # A lost answer leaves open whether the bytes were accepted: asking again tells.
-                if in_doubt:
-                    raise
-                in_doubt = True
 
-    def _attempt(self, batch: _Batch, *, in_doubt: bool) -> Accepted:
+        def append(server: redis.Redis) -> Accepted:
+            nonlocal in_doubt
+            while True:
+                try:
+                    return self._attempt(server, batch, in_doubt=in_doubt)
+                except WatchError:
+                    # Somebody else wrote; or the connection was lost, which redis-py tells the
+                    # same way: either way admit knows how things stand.
+                    in_doubt = True
+                except redis.ConnectionError:
+                    # A lost answer leaves open whether the bytes were accepted: asking again
+                    # tells.
+                    if in_doubt:
+                        raise
+                    in_doubt = True
+
+        return connection.served(self._scripts.client, keys.intake(batch.upload_id), append)
+
+    def _attempt(self, server: redis.Redis, batch: _Batch, *, in_doubt: bool) -> Accepted:
         """One transaction; ``in_doubt`` if an earlier one may have gone through."""
-        with self._scripts.client.pipeline(transaction=True) as transaction:
+        with server.pipeline(transaction=True) as transaction:
             transaction.watch(keys.intake(batch.upload_id))  # type: ignore[no-untyped-call]  # redis-py
             admission = self._scripts["admit"].run(
                 transaction,
                 of(batch.upload_id, "intake", "work"),
-                batch.questions(self._memory.room() if batch.needs_room else UNLIMITED),
+                batch.questions(
+                    self._memory.room(batch.upload_id) if batch.needs_room else UNLIMITED
+                ),
             )
             received = self._settle(batch, admission)
             if received is not None:

@@ -1,0 +1,114 @@
+"""redis-py's errors, translated into ours once, for every kind of Redis.
+
+Knows no client. A text of Redis is passed on only where it cannot hold payload: a failed pipeline
+quotes its commands.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import redis
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from chunkferry.errors import (
+    ChunkferryError,
+    ConfigError,
+    RedisFull,
+    RedisRefused,
+    RedisUnavailable,
+)
+
+#: What the servers of a cluster answer while its slots change hands.
+REDIRECTIONS: Final = (MovedError, AskError, TryAgainError, ClusterDownError)
+
+#: First words of refusals that end by themselves, or with a failover.
+_PASSING: Final = (
+    *("READONLY", "NOREPLICAS", "MISCONF", "BUSY", "LOADING"),
+    *("MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN"),
+)
+
+#: What Redis says of a missing right; nothing of it comes from the command's arguments.
+_MISSING_RIGHT: Final = re.compile(
+    r"no permissions to (run the '[a-z|. ]{1,40}' command|access [a-z ]{1,60})", re.IGNORECASE
+)
+#: The handshake was cut off, which a server that ends does too.
+_CUT_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn redis-py's errors into ours.
+
+    Their text is dropped where it may hold payload: a failed pipeline quotes its commands.
+    """
+    try:
+        yield
+    except OutOfMemoryError as exc:
+        raise RedisFull from exc
+    except NoPermissionError as exc:
+        raise _missing_right(str(exc)) from None
+    except AuthenticationError as exc:
+        raise _unknown_user(str(exc)) from exc
+    except (redis.ConnectionError, redis.TimeoutError) as exc:
+        raise _no_answer(exc) from exc
+    except REDIRECTIONS as exc:
+        raise RedisUnavailable(
+            f"the cluster changes, or is down: {type(exc).__name__.removesuffix('Error')}"
+        ) from None
+    except ResponseError as exc:
+        raise _refusal(str(exc)) from None
+    except RedisError as exc:
+        raise RedisUnavailable(f"Redis failed: {type(exc).__name__}") from exc
+
+
+def _no_answer(exc: RedisError) -> ChunkferryError:
+    """A connection that cannot be made, or was lost."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ConfigError(f"the certificate of Redis is refused: {cause.verify_message}")
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, _CUT_OFF):
+            return ConfigError(f"no TLS connection to Redis: {cause.reason or 'refused'}")
+        cause = cause.__cause__ or cause.__context__
+    return RedisUnavailable(f"Redis does not answer: {type(exc).__name__}")
+
+
+def _unknown_user(text: str) -> ConfigError:
+    if "without any password" in text or "no password is set" in text:
+        return ConfigError("Redis wants no password, but its URL has one")
+    if "required" in text:
+        return ConfigError("Redis wants a password, and its URL has none")
+    return ConfigError("Redis refuses the user name or password of its URL")
+
+
+def _missing_right(text: str) -> ConfigError:
+    found = _MISSING_RIGHT.search(text.rpartition("caused error:")[2])
+    right = found[0] if found else "no permissions for a command or key"
+    return ConfigError(f"the user of Redis has {right}: see docs/redis.md for the rights it needs")
+
+
+def _refusal(text: str) -> ChunkferryError:
+    """What an error answer means; its first word says it, the rest may quote payload."""
+    if "OOM" in text[:400]:
+        return RedisFull()
+    if "ACL failure in script" in text or _MISSING_RIGHT.search(text):
+        return _missing_right(text)
+    kind = next((word for word in _PASSING if word in text[:400]), "")
+    if kind:
+        return RedisUnavailable(f"Redis takes no writes now: {kind}")
+    return RedisRefused(f"Redis refused a command: {text.partition(' ')[0][:40]}")
