@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.servers.redis",
     "tests.servers.cluster",
+    "tests.servers.sentinel",
     "tests.servers.s3",
     "tests.servers.stores",
     "tests.servers.workers",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import quote
 
-from chunkferry.connection import Kind, RedisUrl, parse
+from chunkferry.connection import Kind, RedisUrl, parse, sentinel_options
 from chunkferry.errors import ConfigError
 
 #: URLs that kombu takes otherwise than our clients do. All others are its own business.
@@ -34,7 +34,7 @@ def told(url: str) -> dict[str, Any]:
         )
     options: dict[str, Any] = {}
     if found.kind is Kind.SENTINEL:
-        options = {"master_name": found.service, "sentinel_kwargs": _of_sentinels(found)}
+        options = {"master_name": found.service, "sentinel_kwargs": sentinel_options(found)}
     answer: dict[str, Any] = {"broker_url": _url(found), "broker_transport_options": options}
     if found.tls:
         # By name: kombu would take the URL alone for one that is not to be verified.
@@ -56,16 +56,6 @@ def _url(found: RedisUrl) -> str:
         f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found.addresses
     )
     return ";".join(f"{scheme}://{login}{host}/{database}" for host in hosts)
-
-
-def _of_sentinels(found: RedisUrl) -> dict[str, Any]:
-    theirs = {
-        name.removeprefix("sentinel_"): found.options[name]
-        for name in ("sentinel_username", "sentinel_password")
-        if name in found.options
-    }
-    security = {"ssl": True, **_security(found)} if found.tls else {}
-    return {"socket_timeout": 1, "socket_connect_timeout": 1, **theirs, **security}
 
 
 def _security(found: RedisUrl) -> dict[str, Any]:

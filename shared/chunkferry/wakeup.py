@@ -116,6 +116,8 @@ class ProducerWaker:
     """Sends wake-ups from whichever process it is used in, also one that was forked since."""
 
     def __init__(self, broker_url: str) -> None:
+        """Send through ``broker_url``; raises ``ConfigError`` as ``publishing``."""
+        publishing(broker_url)
         self._broker_url = broker_url
         self._made_by = 0
 

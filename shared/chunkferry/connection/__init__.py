@@ -6,7 +6,14 @@ uploads.
 
 from __future__ import annotations
 
-from chunkferry.connection.client import SOCKET_TIMEOUT, adopt, connect, retry, url_of
+from chunkferry.connection.client import (
+    SOCKET_TIMEOUT,
+    adopt,
+    connect,
+    retry,
+    sentinel_options,
+    url_of,
+)
 from chunkferry.connection.cluster import beside, each, served, servers
 from chunkferry.connection.errors import translated
 from chunkferry.connection.facts import ServerFacts, facts, require_usable
@@ -25,6 +32,7 @@ __all__ = [
     "parse",
     "require_usable",
     "retry",
+    "sentinel_options",
     "served",
     "servers",
     "translated",

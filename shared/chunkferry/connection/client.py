@@ -7,6 +7,7 @@ faster for them than the hiredis one.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any, Final
 
 import redis
@@ -93,25 +94,25 @@ def _connect(url: RedisUrl) -> redis.Redis:
 
 def _through_sentinels(url: RedisUrl) -> redis.Redis:
     options = {**_options(), **url.options}
-    theirs = {
-        name.removeprefix("sentinel_"): options.pop(name)
-        for name in ("sentinel_username", "sentinel_password")
-        if name in options
-    }
-    # A Sentinel that is down is not tried again: the next one is asked.
-    patience = {"socket_timeout": _SENTINEL_TIMEOUT, "socket_connect_timeout": _SENTINEL_TIMEOUT}
     sentinels = Sentinel(
         url.addresses,
-        sentinel_kwargs={
-            **patience,
-            **theirs,
-            **({"ssl": True, **url.security} if url.tls else {}),
-            "protocol": 2,
-            "retry": Retry(NoBackoff(), 0),
-        },
+        sentinel_kwargs=sentinel_options(url),
     )  # type: ignore[no-untyped-call]  # redis-py
     pool = SentinelConnectionPool(url.service, sentinels, ssl=url.tls, **options)  # type: ignore[no-untyped-call]  # redis-py
     return redis.Redis(connection_pool=pool)
+
+
+def sentinel_options(url: RedisUrl) -> dict[str, Any]:
+    """What redis-py has to know to talk to the Sentinels of a URL."""
+    return {
+        **url.of_sentinels,
+        **({"ssl": True, **url.security} if url.tls else {}),
+        # One that is down is not tried again: the next one is asked.
+        "socket_timeout": _SENTINEL_TIMEOUT,
+        "socket_connect_timeout": _SENTINEL_TIMEOUT,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
 
 
 def _cluster(url: RedisUrl) -> ClusterRedis:
@@ -169,14 +170,15 @@ def url_of(client: redis.Redis | RedisCluster) -> str:
     tls = issubclass(pool.connection_class, redis.SSLConnection)
     if isinstance(pool, SentinelConnectionPool):
         theirs = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
-        extra = {
-            f"sentinel_{name}": theirs[0][name]
-            for name in ("username", "password")
-            if theirs[0].get(name)
-        }
+        logins = {name: theirs[0][name] for name in ("username", "password") if theirs[0].get(name)}
         addresses = tuple((one["host"], one["port"]) for one in theirs)
         return _url(
-            Kind.SENTINEL, options, addresses, tls=tls, service=pool.service_name, extra=extra
+            Kind.SENTINEL,
+            options,
+            addresses,
+            tls=tls,
+            service=pool.service_name,
+            of_sentinels=logins,
         )
     if not issubclass(pool.connection_class, (*_OURS, redis.UnixDomainSocketConnection)):
         raise ConfigError("this Redis client has no URL of its own; pass the URL instead")
@@ -191,7 +193,7 @@ def _url(
     *,
     tls: bool,
     service: str = "",
-    extra: dict[str, Any] | None = None,
+    of_sentinels: Mapping[str, str] | None = None,
 ) -> str:
     if any(options.get(name) for name in _NOT_IN_URLS):
         raise ConfigError("this Redis client has options that no URL can say; pass the URL instead")
@@ -200,8 +202,16 @@ def _url(
         said.pop("db", None)
     if isinstance(required := said.get("ssl_cert_reqs"), ssl.VerifyMode):
         said["ssl_cert_reqs"] = required.name.removeprefix("CERT_").lower()
-    said.update(extra or {})
-    return str(RedisUrl(kind=kind, tls=tls, addresses=addresses, service=service, options=said))
+    return str(
+        RedisUrl(
+            kind=kind,
+            tls=tls,
+            addresses=addresses,
+            service=service,
+            options=said,
+            of_sentinels=of_sentinels or {},
+        )
+    )
 
 
 def retry(retries: int = 7) -> Retry:

@@ -34,7 +34,7 @@ from chunkferry.errors import (
 )
 
 #: What the servers of a cluster answer while its slots change hands.
-REDIRECTIONS: Final = (MovedError, AskError, TryAgainError, ClusterDownError)
+REDIRECTIONS: Final = (MovedError, AskError, TryAgainError, ClusterDownError)  # MASTERDOWN too
 
 #: First words of refusals that end by themselves, or with a failover.
 _PASSING: Final = (
@@ -61,7 +61,7 @@ def translated() -> Iterator[None]:
     except OutOfMemoryError as exc:
         raise RedisFull from exc
     except NoPermissionError as exc:
-        raise _missing_right(str(exc)) from None
+        raise _missing_right(exc) from None
     except AuthenticationError as exc:
         raise _unknown_user(str(exc)) from exc
     except (redis.ConnectionError, redis.TimeoutError) as exc:
@@ -71,7 +71,7 @@ def translated() -> Iterator[None]:
             f"the cluster changes, or is down: {type(exc).__name__.removesuffix('Error')}"
         ) from None
     except ResponseError as exc:
-        raise _refusal(str(exc)) from None
+        raise _refusal(exc) from None
     except RedisError as exc:
         raise RedisUnavailable(f"Redis failed: {type(exc).__name__}") from exc
 
@@ -96,19 +96,27 @@ def _unknown_user(text: str) -> ConfigError:
     return ConfigError("Redis refuses the user name or password of its URL")
 
 
-def _missing_right(text: str) -> ConfigError:
-    found = _MISSING_RIGHT.search(text.rpartition("caused error:")[2])
+def _missing_right(exc: ResponseError) -> ConfigError:
+    found = _MISSING_RIGHT.search(_reason(exc))
     right = found[0] if found else "no permissions for a command or key"
     return ConfigError(f"the user of Redis has {right}: see docs/redis.md for the rights it needs")
 
 
-def _refusal(text: str) -> ChunkferryError:
-    """What an error answer means; its first word says it, the rest may quote payload."""
-    if "OOM" in text[:400]:
+def _refusal(exc: ResponseError) -> ChunkferryError:
+    """What an error answer means; its code or first words say it, the rest may quote payload."""
+    text = _reason(exc)
+    if exc.status_code:  # redis-py takes the codes that it knows off the text
+        text = f"{exc.status_code} {text}"
+    if "OOM" in text[:100]:
         return RedisFull()
-    if "ACL failure in script" in text or _MISSING_RIGHT.search(text):
-        return _missing_right(text)
-    kind = next((word for word in _PASSING if word in text[:400]), "")
+    if _MISSING_RIGHT.search(text):
+        return _missing_right(exc)
+    kind = next((word for word in _PASSING if word in text[:100]), "")
     if kind:
         return RedisUnavailable(f"Redis takes no writes now: {kind}")
     return RedisRefused(f"Redis refused a command: {text.partition(' ')[0][:40]}")
+
+
+def _reason(exc: RedisError) -> str:
+    """What Redis said, without the command that a pipeline quotes before it."""
+    return str(exc).rpartition("caused error: ")[2]

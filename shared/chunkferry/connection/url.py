@@ -49,6 +49,8 @@ class RedisUrl:
     service: str = ""
     #: What redis-py takes: ``username``, ``password``, ``db``, ``path``, ``ssl_…`` and the like.
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: ``username`` and ``password`` of the Sentinels themselves.
+    of_sentinels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def security(self) -> dict[str, Any]:
@@ -57,7 +59,10 @@ class RedisUrl:
 
     def __str__(self) -> str:
         """The URL, with its password."""
-        options = dict(self.options)
+        options = {
+            **self.options,
+            **{f"sentinel_{name}": value for name, value in self.of_sentinels.items()},
+        }
         name, password = options.pop("username", None), options.pop("password", None)
         login = f"{quote(name or '', safe='')}:{quote(password or '', safe='')}@"
         database = options.pop("db", 0)
@@ -106,6 +111,11 @@ def _parse(url: str, base: str, kind: Kind) -> RedisUrl:
         options = parse_url(f"{base}://{login}{at}host?{found.query}")  # type: ignore[no-untyped-call]  # redis-py
     for name in ("host", "port", "connection_class"):
         options.pop(name, None)
+    of_sentinels = {
+        name: options.pop(f"sentinel_{name}")
+        for name in ("username", "password")
+        if f"sentinel_{name}" in options
+    }
     service = ""
     if kind is Kind.SENTINEL:
         service, _, database = unquote(found.path.strip("/")).partition("/")
@@ -115,7 +125,12 @@ def _parse(url: str, base: str, kind: Kind) -> RedisUrl:
     if kind is Kind.CLUSTER and (found.path.strip("/0") or options.pop("db", 0)):
         raise ValueError("a cluster has no databases")
     return RedisUrl(
-        kind=kind, tls=base == "rediss", addresses=addresses, service=service, options=options
+        kind=kind,
+        tls=base == "rediss",
+        addresses=addresses,
+        service=service,
+        options=options,
+        of_sentinels=of_sentinels,
     )
 
 
