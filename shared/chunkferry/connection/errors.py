@@ -46,6 +46,12 @@ _PASSING: Final = (
 _MISSING_RIGHT: Final = re.compile(
     r"no permissions to (run the '[a-z|. ]{1,40}' command|access [a-z ]{1,60})", re.IGNORECASE
 )
+#: The same for a command that a script calls; Redis 7.0 does not name it.
+_MISSING_IN_SCRIPT: Final = re.compile(
+    r"user executing the script can't (run this command|access [a-z ]{1,60})", re.IGNORECASE
+)
+#: Redis refused MULTI before, with an answer that redis-py drops.
+_NO_MULTI: Final = "EXEC without MULTI"
 #: The handshake was cut off, which a server that ends does too.
 _CUT_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -97,9 +103,16 @@ def _unknown_user(text: str) -> ConfigError:
 
 
 def _missing_right(exc: ResponseError) -> ConfigError:
-    found = _MISSING_RIGHT.search(_reason(exc))
-    right = found[0] if found else "no permissions for a command or key"
-    return ConfigError(f"the user of Redis has {right}: see docs/redis.md for the rights it needs")
+    text = _reason(exc)
+    if found := _MISSING_RIGHT.search(text):
+        return _missing(found[0])
+    if found := _MISSING_IN_SCRIPT.search(text):
+        return _missing(f"a right less than a script needs: it can't {found[1]}")
+    return _missing("a right less than it needs")
+
+
+def _missing(right: str) -> ConfigError:
+    return ConfigError(f"the user of Redis has {right}; docs/redis.md lists the rights it needs")
 
 
 def _refusal(exc: ResponseError) -> ChunkferryError:
@@ -109,8 +122,10 @@ def _refusal(exc: ResponseError) -> ChunkferryError:
         text = f"{exc.status_code} {text}"
     if "OOM" in text[:100]:
         return RedisFull()
-    if _MISSING_RIGHT.search(text):
+    if _MISSING_RIGHT.search(text) or _MISSING_IN_SCRIPT.search(text):
         return _missing_right(exc)
+    if _NO_MULTI in text:
+        return _missing("no permissions to run the 'multi' command")
     kind = next((word for word in _PASSING if word in text[:100]), "")
     if kind:
         return RedisUnavailable(f"Redis takes no writes now: {kind}")
