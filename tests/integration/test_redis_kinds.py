@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from redis.cluster import RedisCluster as TheirCluster
 from redis.sentinel import Sentinel as TheirSentinel
 from tests.acceptance.console import Console
@@ -150,6 +151,21 @@ def test_tls_that_cannot_be_is_a_setting_to_change(
         ChunkManager(url, settings=load(), waker=NoWaker()).init()
     assert not raised.value.retryable
     assert server.password not in str(raised.value)
+
+
+def test_a_socket_file_does_for_data_and_broker(
+    fresh_redis: FreshRedis, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    """No port at all between them."""
+    socket = tmp_path / "redis.sock"
+    server = fresh_redis(settings={"unixsocket": str(socket)})
+    env = variables(tmp_path, f"unix://:{server.password}@{socket}?db=1")
+    start_worker(env)
+    notifier = producer(env).put_with_status("a/b", len(CONTENT), io.BytesIO(CONTENT))
+    assert notifier.wait(60).code is UploadStatusCode.OK
+    with redis.Redis(unix_socket_path=str(socket), password=server.password) as client:
+        manager = ChunkManager(client, settings=load(), waker=NoWaker())
+        assert manager.append(manager.create("a", 3).upload_id, 0, b"abc") == 3
 
 
 # --- Sentinels --------------------------------------------------------------------------------
