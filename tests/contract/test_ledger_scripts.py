@@ -14,7 +14,13 @@ from redis.client import Pipeline
 from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, answers, draft, outcome_of
 
 from chunkferry import keys, lua, stream
-from chunkferry.errors import ContentConflict, OffsetMismatch, UploadClosed, UploadInProgress
+from chunkferry.errors import (
+    ContentConflict,
+    OffsetMismatch,
+    RedisUnavailable,
+    UploadClosed,
+    UploadInProgress,
+)
 from chunkferry.ledger import RedisLedger, scripts
 from chunkferry.ledger.intake import RedisIntake
 from chunkferry.moves import Accepted, Ending, Rousing
@@ -222,6 +228,24 @@ def test_two_senders_do_not_interleave(
     else:
         assert isinstance(outcome, ContentConflict)
     assert b"".join(redis_world.ledger.leases.read(upload_id, 0, 8)) == theirs
+
+
+def test_an_append_does_not_fight_for_ever(
+    redis_world: RedisWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each transaction is undone, Redis counts as unavailable: the same call goes on."""
+    upload_id = redis_world.begin()
+    push = stream.push
+
+    def disturbed(*args: Any) -> None:
+        redis_world.client.hset(keys.intake(upload_id), "touched", "1")
+        push(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "push", disturbed)
+        with pytest.raises(RedisUnavailable):
+            redis_world.append(upload_id, 0, DATA[:8])
+    assert redis_world.append(upload_id, 0, DATA[:8]).received == 8
 
 
 def test_a_cancel_during_an_append_leaves_no_bytes(

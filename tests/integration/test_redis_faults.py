@@ -18,6 +18,7 @@ from tests.acceptance.console import Console
 from tests.integration.test_redis_kinds import producer, stored, variables
 from tests.ledgers import outcome_of
 from tests.producing import PART, OneStore, Site, Trickle, close_site, redis_site, small_parts
+from tests.servers.cluster import FreshCluster
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.workers import StartBeat, StartWorker
 
@@ -151,6 +152,28 @@ def test_documented_rights_do_for_whole_uploads(
     assert stored(tmp_path) == CONTENT
     lines = Console(tmp_path, produce).run("doctor", "--json").lines
     assert {line["verdict"] for line in lines} <= {"good", "warning"}
+
+
+def test_documented_rights_do_in_a_cluster(fresh_cluster: FreshCluster, site_at: SiteAt) -> None:
+    """With one more, to ask who has which slot; which is told where it is missing."""
+    cluster = fresh_cluster()
+    sites = {}
+    for user in USES:
+        for node in cluster.nodes:
+            grant(node, user)
+        _, _, hosts = cluster.url.rpartition("@")
+        sites[user] = site_at(f"redis+cluster://{user}:secret@{hosts}")
+    with pytest.raises(ConfigError, match=r"run the 'cluster\|slots' command"):
+        sites["producer"].manager.init()
+    for user in USES:
+        for node in cluster.nodes:
+            node.client().execute_command("ACL SETUSER", user, "+cluster|slots")  # type: ignore[no-untyped-call]  # redis-py
+    site = sites["producer"]
+    site.manager.put_with_status("a", len(CONTENT), io.BytesIO(CONTENT))
+    for upload_id in site.waker.take():
+        sites["worker"].waker.wake(upload_id)
+    sites["worker"].work()
+    assert sites["worker"].stored("a") == CONTENT
 
 
 def use_everything(make: Callable[[], Site], helper: Site) -> None:
