@@ -2,6 +2,8 @@
 
 pytest_plugins = [
     "tests.servers.redis",
+    "tests.servers.cluster",
+    "tests.servers.sentinel",
     "tests.servers.s3",
     "tests.servers.stores",
     "tests.servers.workers",

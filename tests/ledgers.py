@@ -12,12 +12,14 @@ from typing import Any, Final, cast
 
 import google_crc32c
 import pytest
+import redis
+from tests.servers.cluster import RedisCluster
 from tests.servers.redis import RedisServer
 
 from chunkferry import config, connection, keys, lua, parts
 from chunkferry.config import Settings
 from chunkferry.ledger import RedisLedger
-from chunkferry.ledger.records import RedisRecords
+from chunkferry.ledger.scripts import Scripts
 from chunkferry.moves import Accepted, Acquisition, Draft, Ending
 from chunkferry.parts import Grid
 from chunkferry.services import Ledger, StoredPart
@@ -31,12 +33,10 @@ DATA: Final = bytes(range(256))
 #: Bytes of one transaction, in place of ``config.APPEND_BATCH``.
 BATCH: Final = 8
 
-#: The test's clock in Redis, and the Lua that reads it as TIME would be read.
-CLOCK_KEY: Final = "cf:clock"
-CLOCK: Final = (
-    f"{{math.floor(redis.call('GET', '{CLOCK_KEY}') / 1000), "
-    f"redis.call('GET', '{CLOCK_KEY}') % 1000 * 1000}}"
-)
+#: The Lua that reads the test's clock as TIME would be read: a key of each shard, because a
+#: script sees no other slot of a cluster.
+_TOLD: Final = "redis.call('GET', string.match(KEYS[1], '{.-}') .. ':clock')"
+CLOCK: Final = f"{{math.floor({_TOLD} / 1000), {_TOLD} % 1000 * 1000}}"
 #: A database of our own on the shared server, emptied before each test.
 DATABASE: Final = 9
 
@@ -206,31 +206,45 @@ class MemoryWorld(World):
 
 
 class RedisWorld(World):
-    """With real Redis."""
+    """With real Redis, of any kind."""
 
     ledger: RedisLedger
 
-    def __init__(self, server: RedisServer, settings: Settings) -> None:
-        self.client = connection.connect(f"{server.url.rpartition('/')[0]}/{DATABASE}")
+    def __init__(self, url: str, settings: Settings) -> None:
+        self.client = connection.connect(url)
         super().__init__(RedisLedger(self.client, settings, clock=CLOCK), ManualClock(), settings)
         self.reset()
 
     def reset(self) -> None:
         """Begin anew, with an empty database and the clock at its start."""
         self.clock = ManualClock()
-        self.client.flushdb()
-        self.client.set(CLOCK_KEY, self.clock())
+        for server in self.servers():
+            server.flushdb()
+        self.tell_time()
+
+    def servers(self) -> list[redis.Redis]:
+        """A client for each server."""
+        return connection.servers(self.client)
+
+    def tell_time(self) -> None:
+        """Set the clock that the scripts read."""
+        for key in self.clocks():
+            self.client.set(key, self.clock())
+
+    def clocks(self) -> list[str]:
+        """The keys that are no ledger's."""
+        return [f"{{cf:{shard}}}:clock" for shard in range(self.settings.shards)]
 
     def advance(self, seconds: float) -> None:
         """Let time pass, for Redis' own time-outs too."""
         super().advance(seconds)
-        self.client.set(CLOCK_KEY, self.clock())
+        self.tell_time()
         for key, left in self.expiring().items():
             self.client.pexpire(key, max(1, left) - int(seconds * 1000))
 
     def press(self) -> None:
         """Let memory be short."""
-        self.ledger.intake._memory.room = lambda: 0  # type: ignore[method-assign]  # a gauge is read, not set
+        self.ledger.intake._memory.room = lambda _: 0  # type: ignore[method-assign,assignment]  # a gauge is read, not set
 
     def change(self, **settings: object) -> None:
         """Go on with other settings."""
@@ -245,8 +259,8 @@ class RedisWorld(World):
 
     def key_names(self) -> list[str]:
         """All keys but the clock's."""
-        found = cast("list[bytes]", self.client.keys())
-        return sorted(key.decode() for key in found if key.decode() != CLOCK_KEY)
+        found = [key for server in self.servers() for key in cast("list[bytes]", server.keys())]
+        return sorted({key.decode() for key in found} - set(self.clocks()))
 
     def expiring(self) -> dict[str, int]:
         """Keys with a TTL -> what is left of it in milliseconds."""
@@ -301,28 +315,58 @@ def record_answers(monkeypatch: pytest.MonkeyPatch) -> None:
             answers.add((script[found[0]], found[0]))
         return found
 
-    def recording_snapshots(records: RedisRecords, upload_ids: Any) -> Any:
-        found = snapshots(records, upload_ids)
-        answers.update(("snapshot", "found" if upload else "unknown") for upload in found)
+    def recording_ask(scripts: Scripts, name: str, questions: Any) -> Any:
+        found = ask(scripts, name, questions)
+        answers.update((name, answer[0].decode()) for answer in found)
         return found
 
-    snapshots = RedisRecords._snapshots
-    monkeypatch.setattr(RedisRecords, "_snapshots", recording_snapshots)
+    ask = Scripts.ask
+    monkeypatch.setattr(Scripts, "ask", recording_ask)
     monkeypatch.setattr(lua.Script, "run", recording_run)
     monkeypatch.setattr(lua, "texts", recording_texts)
 
 
-@pytest.fixture
-def redis_world(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisWorld]:
-    """The ledger in Redis. At the end of the test nothing may be left that never expires."""
+def checked_world(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisWorld]:
+    """A world in Redis. At the end of the test nothing may be left that never expires."""
     small_batches(monkeypatch)
     record_answers(monkeypatch)
-    world = RedisWorld(redis_server, small_settings())
+    world = RedisWorld(url, small_settings())
     yield world
     world.end_all()
     leaks = world.leaks()
     world.close()
     assert leaks == []
+
+
+@pytest.fixture
+def single_url(redis_server: RedisServer) -> str:
+    """Of one Redis: a database that every test empties first."""
+    return f"{redis_server.url.rpartition('/')[0]}/{DATABASE}"
+
+
+@pytest.fixture
+def cluster_url(redis_cluster: RedisCluster) -> str:
+    """Of a cluster that every test empties first."""
+    return redis_cluster.url
+
+
+@pytest.fixture
+def single_world(single_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisWorld]:
+    """The ledger in one Redis."""
+    yield from checked_world(single_url, monkeypatch)
+
+
+@pytest.fixture
+def cluster_world(cluster_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisWorld]:
+    """The ledger in a cluster."""
+    yield from checked_world(cluster_url, monkeypatch)
+
+
+@pytest.fixture(params=["single", "cluster"])
+def redis_world(request: pytest.FixtureRequest) -> RedisWorld:
+    """The ledger in Redis, of either kind."""
+    found: RedisWorld = request.getfixturevalue(f"{request.param}_world")
+    return found
 
 
 @pytest.fixture
@@ -332,9 +376,9 @@ def memory_world(monkeypatch: pytest.MonkeyPatch) -> MemoryWorld:
     return MemoryWorld(small_settings())
 
 
-@pytest.fixture(params=["redis", "memory"])
+@pytest.fixture(params=["single", "cluster", "memory"])
 def world(request: pytest.FixtureRequest) -> World:
-    """Either ledger."""
+    """Any ledger."""
     found: World = request.getfixturevalue(f"{request.param}_world")
     return found
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.ledgers import DATABASE
-from tests.servers.redis import RedisServer
 
 from chunkferry import ChunkManager, Notifier, UploadStatus, connection
 from chunkferry.config import Settings, load
@@ -122,19 +120,26 @@ def close_site(site: Site) -> None:
         site.ledger.records._client.close()
 
 
-def database_url(server: RedisServer) -> str:
-    """Where tests of ours are on the shared server."""
-    return f"{server.url.rpartition('/')[0]}/{DATABASE}"
+def emptied_site(url: str) -> Iterator[Site]:
+    """A site over the Redis at ``url``, emptied first."""
+    site = redis_site(url)
+    assert isinstance(site.ledger, RedisLedger)
+    for server in connection.servers(site.ledger.records._client):
+        server.flushdb()
+    yield site
+    close_site(site)
 
 
 @pytest.fixture
-def on_redis(redis_server: RedisServer) -> Iterator[Site]:
+def on_redis(single_url: str) -> Iterator[Site]:
     """A site over the shared Redis, emptied first."""
-    site = redis_site(database_url(redis_server))
-    assert isinstance(site.ledger, RedisLedger)
-    site.ledger.records._client.flushdb()
-    yield site
-    close_site(site)
+    yield from emptied_site(single_url)
+
+
+@pytest.fixture
+def on_cluster(cluster_url: str) -> Iterator[Site]:
+    """A site over the shared cluster, emptied first."""
+    yield from emptied_site(cluster_url)
 
 
 @pytest.fixture
@@ -157,8 +162,8 @@ def in_time(clock: ManualClock) -> Site:
     return Site(MemoryLedger(settings, clock=clock), settings)
 
 
-@pytest.fixture(params=["on_redis", "in_memory"])
+@pytest.fixture(params=["on_redis", "on_cluster", "in_memory"])
 def site(request: pytest.FixtureRequest) -> Site:
-    """Either site."""
+    """Any site."""
     found: Site = request.getfixturevalue(request.param)
     return found

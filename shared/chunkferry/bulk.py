@@ -45,7 +45,9 @@ class _BulkBuffer(SocketBuffer):
 
 def on_connect(connection: redis.Connection) -> None:
     """Do what redis-py does on a new connection, and give it our buffer."""
-    connection.on_connect()  # type: ignore[no-untyped-call]  # redis-py
+    # Without a PING of its own: where a password is missing, its failure connects anew, which
+    # would ask for the next PING, and so on without end.
+    connection.on_connect_check_health(check_health=False)
     buffer: Any = getattr(connection._parser, "_buffer", None)  # noqa: SLF001 - see above
     if type(buffer) is SocketBuffer:
         buffer.__class__ = _BulkBuffer

@@ -150,7 +150,16 @@ class Settings(BaseSettings):
 
     @property
     def broker(self) -> str:
-        """URL of Celery's broker."""
+        """URL of Celery's broker.
+
+        Raises:
+            ConfigError: it is not set, and what holds the uploads cannot be one.
+        """
+        if not self.broker_url and "+cluster://" in self.redis_url:
+            raise ConfigError(
+                "CHUNKFERRY_BROKER_URL: must be set, because Celery cannot use the Redis Cluster"
+                " of the uploads as its broker"
+            )
         return self.broker_url or self.redis_url
 
     @cached_property

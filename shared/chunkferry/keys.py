@@ -18,6 +18,9 @@ LAYOUT: Final = "cf:layout"
 #: HASH: when a sweep last looked, and until when silence is forgiven. Permanent.
 SWEPT: Final = "cf:swept"
 
+#: How every key begins, and nothing else that is sent to Redis before one.
+BEGINNINGS: Final = ("{cf:", "cf:")
+
 _UPLOAD_ID: Final = re.compile(r"[0-9]{1,5}-[0-9a-f]{32}")
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import BinaryIO, Final
 
 import redis as redis_py
+from redis.cluster import RedisCluster
 
 from chunkferry import checksums, chunks, config, connection, parts, wakeup
 from chunkferry.config import Settings
@@ -52,7 +53,7 @@ class ChunkManager:
 
     def __init__(
         self,
-        redis: str | redis_py.Redis | None = None,
+        redis: str | redis_py.Redis | RedisCluster | None = None,
         *,
         chunk_size_limit: int | None = None,
         incomplete_upload_expiry: timedelta | None = None,
@@ -510,7 +511,7 @@ class ChunkManager:
         return service
 
 
-def _ledger(client: str | redis_py.Redis | None, settings: Settings) -> RedisLedger:
+def _ledger(client: str | redis_py.Redis | RedisCluster | None, settings: Settings) -> RedisLedger:
     if client is None or isinstance(client, str):
         return RedisLedger(connection.connect(settings.redis_url), settings)
     return RedisLedger(connection.adopt(client), settings)

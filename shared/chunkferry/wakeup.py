@@ -12,6 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from chunkferry import broker
 from chunkferry.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -51,11 +52,17 @@ _PUBLISHING: Final[dict[str, Any]] = {
 
 
 def publishing(broker_url: str) -> dict[str, Any]:
-    """The part of Celery's configuration that producers and workers share."""
+    """The part of Celery's configuration that producers and workers share.
+
+    Raises:
+        ConfigError: this cannot be a broker.
+    """
+    told = broker.told(broker_url)
+    options = {**_PUBLISHING["broker_transport_options"], **told["broker_transport_options"]}
     # Both directions by name: over a mere ``broker_url``, a CELERY_BROKER_URL that is meant for
     # another application of the same environment would take precedence.
-    urls = ("broker_url", "broker_read_url", "broker_write_url")
-    return {**_PUBLISHING, **dict.fromkeys(urls, broker_url)}
+    urls = dict.fromkeys(("broker_read_url", "broker_write_url"), told["broker_url"])
+    return {**_PUBLISHING, **told, **urls, "broker_transport_options": options}
 
 
 def require_celery() -> None:
@@ -109,6 +116,8 @@ class ProducerWaker:
     """Sends wake-ups from whichever process it is used in, also one that was forked since."""
 
     def __init__(self, broker_url: str) -> None:
+        """Send through ``broker_url``; raises ``ConfigError`` as ``publishing``."""
+        publishing(broker_url)
         self._broker_url = broker_url
         self._made_by = 0
 

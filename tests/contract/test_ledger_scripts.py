@@ -14,7 +14,13 @@ from redis.client import Pipeline
 from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, answers, draft, outcome_of
 
 from chunkferry import keys, lua, stream
-from chunkferry.errors import ContentConflict, OffsetMismatch, UploadClosed, UploadInProgress
+from chunkferry.errors import (
+    ContentConflict,
+    OffsetMismatch,
+    RedisUnavailable,
+    UploadClosed,
+    UploadInProgress,
+)
 from chunkferry.ledger import RedisLedger, scripts
 from chunkferry.ledger.intake import RedisIntake
 from chunkferry.moves import Accepted, Ending, Rousing
@@ -224,6 +230,24 @@ def test_two_senders_do_not_interleave(
     assert b"".join(redis_world.ledger.leases.read(upload_id, 0, 8)) == theirs
 
 
+def test_an_append_does_not_fight_for_ever(
+    redis_world: RedisWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each transaction is undone, Redis counts as unavailable: the same call goes on."""
+    upload_id = redis_world.begin()
+    push = stream.push
+
+    def disturbed(*args: Any) -> None:
+        redis_world.client.hset(keys.intake(upload_id), "touched", "1")
+        push(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stream, "push", disturbed)
+        with pytest.raises(RedisUnavailable):
+            redis_world.append(upload_id, 0, DATA[:8])
+    assert redis_world.append(upload_id, 0, DATA[:8]).received == 8
+
+
 def test_a_cancel_during_an_append_leaves_no_bytes(
     redis_world: RedisWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +271,8 @@ def test_a_connection_lost_under_the_watch_is_made_anew(
 
 def drop_connections(world: RedisWorld) -> None:
     """What a restarted proxy does to its clients."""
-    world.client.client_kill_filter(_type="normal", skipme=True)
+    for server in world.servers():
+        server.client_kill_filter(_type="normal", skipme=True)
 
 
 def test_an_append_whose_answer_is_lost_counts_once(
@@ -271,10 +296,16 @@ def test_an_append_whose_answer_is_lost_counts_once(
 
 def test_forgotten_scripts_are_sent_again(redis_world: RedisWorld) -> None:
     """A restarted server knows none of them."""
-    redis_world.client.script_flush()
+    forget_scripts(redis_world)
     upload_id = redis_world.begun()
-    redis_world.client.script_flush()
+    forget_scripts(redis_world)
     redis_world.hold(upload_id)
+
+
+def forget_scripts(world: RedisWorld) -> None:
+    """What a restart does to the servers' memory of scripts."""
+    for server in world.servers():
+        server.script_flush()
 
 
 def test_accept_refuses_what_admit_did_not_see(redis_world: RedisWorld) -> None:

@@ -34,7 +34,6 @@ from tests.ledgers import (
     small_batches,
     small_settings,
 )
-from tests.servers.redis import RedisServer
 
 from chunkferry import keys
 from chunkferry.errors import ChunkferryError
@@ -468,12 +467,14 @@ def hidden_of(entry: Entry) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("kind", ["single", "cluster"])
 def test_redis_and_memory_are_twins(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is done to them, in whatever order."""
     small_batches(monkeypatch)
-    with contextlib.closing(RedisWorld(redis_server, small_settings())) as ours:
+    url = request.getfixturevalue(f"{kind}_url")
+    with contextlib.closing(RedisWorld(url, small_settings())) as ours:
         monkeypatch.setattr(Twins, "redis", ours, raising=False)
         run_state_machine_as_test(
             Twins,

@@ -65,11 +65,11 @@ class RedisAgenda:
             self._scripts.client.zrem(keys.graves(keys.shard_of(upload_id)), upload_id)
 
     def _ripe(self, key: Callable[[int], str], limit: int) -> list[str]:
-        now = self._scripts.now()
-        with connection.translated(), self._scripts.client.pipeline(transaction=False) as pipe:
-            for shard in range(self._shards):
-                pipe.zrangebyscore(key(shard), "-inf", now, start=0, num=limit)
-            return [member.decode() for batch in pipe.execute() for member in batch]
+        names = [key(shard) for shard in range(self._shards)]
+        answers = self._scripts.ask(
+            "ripe", [({"agenda": name}, {"limit": limit}) for name in names]
+        )
+        return [member.decode() for _, members in answers for member in members]
 
 
 def pause_ms(settings: Settings) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from chunkferry import connection, lua
+from chunkferry import connection, keys, lua
 from chunkferry.config import Settings
 from chunkferry.errors import (
     ConfigError,
@@ -52,7 +52,10 @@ class Durability:
         """
         if not self._fsynced:
             return
-        self._always = self._require_flushes(self._scripts.client)
+        with connection.translated():
+            servers = connection.servers(self._scripts.client)
+        always = [self._require_flushes(server) for server in servers]
+        self._always = all(always)
 
     def _require_flushes(self, server: redis.Redis) -> bool:
         """Make sure that one server flushes; True if it does so before each answer."""
@@ -121,7 +124,11 @@ class Durability:
         if self._fsynced:
             wait = ("WAITAOF", 1, self._replicas, milliseconds)
         with connection.translated():
-            marked, answer = _ask(self._scripts.client, mark, wait)
+            marked, answer = connection.served(
+                self._scripts.client,
+                keys.intake(upload_id),
+                lambda server: _ask(server, mark, wait),
+            )
         self._require_there(upload_id, lua.texts(marked), received)
         return (answer[0], answer[1]) if self._fsynced else (0, answer)
 

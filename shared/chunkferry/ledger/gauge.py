@@ -25,19 +25,24 @@ class MemoryGauge:
         self._limit = limit
         self._shards = shards
 
-    def room(self) -> int:
-        """Bytes, 0 or more; or ``UNLIMITED``.
+    def room(self, upload_id: str) -> int:
+        """Bytes, 0 or more, on the server that has the upload; or ``UNLIMITED``.
 
         Asked anew each time, about a millisecond for each part: an answer of a moment ago would
         let a crowd of uploads begin at once.
         """
+        ours = keys.filling(keys.shard_of(upload_id))
         with connection.translated():
-            info = self._client.info("memory")
-            limit = self._limit or int(info.get("maxmemory", 0)) * self._share
-            if not limit:
-                return UNLIMITED
-            with self._client.pipeline(transaction=False) as pipe:
-                for shard in range(self._shards):
-                    pipe.zrange(keys.filling(shard), 0, -1, withscores=True)
-                missing = sum(score for batch in pipe.execute() for _, score in batch)
+            return connection.served(self._client, ours, lambda server: self._room(server, ours))
+
+    def _room(self, server: redis.Redis, ours: str) -> int:
+        info = server.info("memory")
+        limit = self._limit or int(info.get("maxmemory", 0)) * self._share
+        if not limit:
+            return UNLIMITED
+        names = [keys.filling(shard) for shard in range(self._shards)]
+        with server.pipeline(transaction=False) as pipe:
+            for name in connection.beside(self._client, ours, names):
+                pipe.zrange(name, 0, -1, withscores=True)
+            missing = sum(score for batch in pipe.execute() for _, score in batch)
         return max(0, int(limit - int(info["used_memory"]) - missing))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, cast
@@ -37,6 +38,9 @@ from chunkferry.parts import Grid
 _TOLD_EVERY: Final = 200
 #: A producer that has to wait tries again after so many seconds.
 _RETRY_AFTER: Final = 0.1
+#: Transactions in a row that may be undone; the pauses between them, doubling, take about 4 s.
+_CONFLICTS: Final = 8
+_PAUSE: Final = 0.008
 #: Checksums take only bytes. Copies of this size stay in the processor's cache; copies of whole
 #: pieces are made of fresh pages of memory each time, which costs four times as much.
 _CRC_STEP: Final = 64 * 1024
@@ -131,27 +135,41 @@ class RedisIntake:
 
     def _append(self, batch: _Batch) -> Accepted:
         in_doubt = False
-        while True:
-            try:
-                return self._attempt(batch, in_doubt=in_doubt)
-            except WatchError:
-                # Somebody else wrote; or the connection was lost, which redis-py tells the
-                # same way: either way admit knows how things stand.
-                in_doubt = True
-            except redis.ConnectionError:
-                # A lost answer leaves open whether the bytes were accepted: asking again tells.
-                if in_doubt:
-                    raise
-                in_doubt = True
 
-    def _attempt(self, batch: _Batch, *, in_doubt: bool) -> Accepted:
+        def append(server: redis.Redis) -> Accepted:
+            nonlocal in_doubt
+            conflicts = 0
+            while True:
+                try:
+                    return self._attempt(server, batch, in_doubt=in_doubt)
+                except WatchError:
+                    # Somebody else wrote; or the connection was lost, or Sentinels still lead to
+                    # the old primary, which redis-py tells the same way: either way admit knows
+                    # how things stand.
+                    in_doubt = True
+                    conflicts += 1
+                    if conflicts > _CONFLICTS:
+                        raise
+                    time.sleep(_PAUSE * 2**conflicts if conflicts > 1 else 0)
+                except redis.ConnectionError:
+                    # A lost answer leaves open whether the bytes were accepted: asking again
+                    # tells.
+                    if in_doubt:
+                        raise
+                    in_doubt = True
+
+        return connection.served(self._scripts.client, keys.intake(batch.upload_id), append)
+
+    def _attempt(self, server: redis.Redis, batch: _Batch, *, in_doubt: bool) -> Accepted:
         """One transaction; ``in_doubt`` if an earlier one may have gone through."""
-        with self._scripts.client.pipeline(transaction=True) as transaction:
+        with server.pipeline(transaction=True) as transaction:
             transaction.watch(keys.intake(batch.upload_id))  # type: ignore[no-untyped-call]  # redis-py
             admission = self._scripts["admit"].run(
                 transaction,
                 of(batch.upload_id, "intake", "work"),
-                batch.questions(self._memory.room() if batch.needs_room else UNLIMITED),
+                batch.questions(
+                    self._memory.room(batch.upload_id) if batch.needs_room else UNLIMITED
+                ),
             )
             received = self._settle(batch, admission)
             if received is not None:

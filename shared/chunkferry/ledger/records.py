@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
-from redis.exceptions import NoScriptError
+import redis
 
 from chunkferry import connection, keys, stream
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError, UploadNotFound
-from chunkferry.ledger.scripts import Scripts, of
+from chunkferry.ledger.scripts import Question, Scripts, of
 from chunkferry.parts import Grid
 from chunkferry.stream import Event
 from chunkferry.upload import ChunkUpload, from_hashes
@@ -29,14 +30,14 @@ class RedisRecords:
         self._scripts = scripts
         self._shards = settings.shards
 
-    def require_usable(self) -> connection.ServerFacts:
-        """The server's facts, if it may hold uploads; agree with it on the number of shards.
+    def require_usable(self) -> None:
+        """Make sure that Redis may hold uploads; agree with it on the number of shards.
 
         Raises:
             ConfigError: see ``connection.require_usable``; or the data has another layout.
             RedisUnavailable: it does not answer.
         """
-        server = connection.require_usable(self._client)
+        connection.require_usable(self._client)
         ours = json.dumps({"version": _LAYOUT_VERSION, "shards": self._shards})
         with connection.translated():
             # A full Redis refuses SET even where it would change nothing.
@@ -45,7 +46,6 @@ class RedisRecords:
             theirs = cast("bytes", self._client.get(keys.LAYOUT)).decode()
         if theirs != ours:
             raise ConfigError(f"the uploads in this Redis have layout {theirs}, expected {ours}")
-        return server
 
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; raises ``UploadNotFound``."""
@@ -64,11 +64,11 @@ class RedisRecords:
     def list_uploads(self) -> Iterator[ChunkUpload]:
         """All uploads that are known: ended ones until their records vanish."""
         for shard in range(self._shards):
-            with connection.translated(), self._client.pipeline(transaction=False) as pipe:
-                pipe.zrange(keys.due(shard), 0, -1)
-                pipe.zrange(keys.ended(shard), 0, -1)
-                # An upload that ends meanwhile is in both.
-                members = dict.fromkeys(member for batch in pipe.execute() for member in batch)
+            due = keys.due(shard)
+            with connection.translated():
+                batches = connection.served(self._client, due, partial(_members, shard))
+            # An upload that ends meanwhile is in both.
+            members = dict.fromkeys(member for batch in batches for member in batch)
             yield from filter(None, self._snapshots([member.decode() for member in members]))
 
     def grid(self, upload_id: str) -> Grid:
@@ -93,24 +93,22 @@ class RedisRecords:
         """Each upload as it is at one moment; None for those that are not known."""
         if not upload_ids:
             return []
-        with connection.translated():
-            try:
-                answers = self._look_at(upload_ids)
-            except NoScriptError:
-                self._client.script_load(self._scripts["snapshot"].source)
-                answers = self._look_at(upload_ids)
+        questions: list[Question] = [
+            (of(upload_id, "intake", "work"), {}) for upload_id in upload_ids
+        ]
+        answers = self._scripts.ask("snapshot", questions)
         return [
             _snapshot(upload_id, answer)
             for upload_id, answer in zip(upload_ids, answers, strict=True)
         ]
 
-    def _look_at(self, upload_ids: Sequence[str]) -> list[list[Any]]:
-        script = self._scripts["snapshot"]
-        with self._client.pipeline(transaction=False) as pipe:
-            for upload_id in upload_ids:
-                names = of(upload_id, "intake", "work")
-                pipe.execute_command(*script.command(names, {}, whole=False))  # type: ignore[no-untyped-call]  # redis-py
-            return pipe.execute()
+
+def _members(shard: int, server: redis.Redis) -> list[list[bytes]]:
+    """The uploads of a shard that have not ended, and those that have."""
+    with server.pipeline(transaction=False) as pipe:
+        pipe.zrange(keys.due(shard), 0, -1)
+        pipe.zrange(keys.ended(shard), 0, -1)
+        return pipe.execute()
 
 
 def _snapshot(upload_id: str, answer: Sequence[Any]) -> ChunkUpload | None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Final, cast
+from typing import Any, Final
 
 import redis
+from redis.exceptions import NoScriptError
 
 from chunkferry import connection, keys, lua
 from chunkferry.errors import ChunkferryError, LeaseLost
 from chunkferry.lua import SERVER_CLOCK, Script
 
-__all__ = ["SERVER_CLOCK", "Scripts", "UnexpectedAnswer", "lease_lost", "milliseconds", "of"]
+__all__ = [
+    "SERVER_CLOCK",
+    "Question",
+    "Scripts",
+    "UnexpectedAnswer",
+    "lease_lost",
+    "milliseconds",
+    "of",
+]
 
 #: How long after a lease's end the sweep looks, in milliseconds.
 SLACK: Final = 2000
@@ -33,6 +42,10 @@ _OF_SHARD: Final = {
 }
 
 
+#: The keys and arguments of one call of a script, by the names in its header.
+Question = tuple[Mapping[str, str], Mapping[str, str | int]]
+
+
 class UnexpectedAnswer(ChunkferryError):
     """A script answered what its header does not name: versions are mixed, or a bug."""
 
@@ -43,7 +56,7 @@ class UnexpectedAnswer(ChunkferryError):
 
 
 class Scripts:
-    """The scripts, bound to one Redis."""
+    """The scripts, bound to one Redis, or to a cluster."""
 
     def __init__(self, client: redis.Redis, clock: str) -> None:
         self.client = client
@@ -58,12 +71,38 @@ class Scripts:
         with connection.translated():
             return self[name].run(self.client, names, args)
 
-    def now(self) -> int:
-        """The clock of the scripts, in milliseconds."""
+    def ask(self, name: str, questions: Sequence[Question]) -> list[list[Any]]:
+        """What a script that changes nothing answers to each question, in their order.
+
+        The first key of a question is asked about only once. One round trip to each server.
+        """
+        about = {next(iter(names.values())): (names, args) for names, args in questions}
+
+        def of_server(server: redis.Redis, keys_: Sequence[str]) -> Iterable[tuple[str, list[Any]]]:
+            answers = self._ask(server, name, [about[key] for key in keys_])
+            return zip(keys_, answers, strict=True)
+
         with connection.translated():
-            answer = self.client.eval(f"return {self._clock}", 0)
-        seconds, micros = cast("list[bytes]", answer)
-        return int(seconds) * 1000 + int(micros) // 1000
+            found = dict(connection.each(self.client, list(about), of_server))
+        return [found[key] for key in about]
+
+    def _ask(
+        self, server: redis.Redis, name: str, questions: Sequence[Question]
+    ) -> list[list[Any]]:
+        try:
+            return self._pipe(server, name, questions, whole=False)
+        except NoScriptError:
+            # Whole, all of them: the server may forget the script again at any moment.
+            return self._pipe(server, name, questions, whole=True)
+
+    def _pipe(
+        self, server: redis.Redis, name: str, questions: Sequence[Question], *, whole: bool
+    ) -> list[list[Any]]:
+        script = self[name]
+        with server.pipeline(transaction=False) as pipe:
+            for names, args in questions:
+                pipe.execute_command(*script.command(names, args, whole=whole))  # type: ignore[no-untyped-call]  # redis-py
+            return pipe.execute()
 
 
 def of(upload_id: str, *names: str) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -71,22 +72,35 @@ def of_redis(settings: Settings) -> Iterator[Finding]:
     """The uploads' Redis; its last finding is bad if nothing more can be asked of it."""
     try:
         client = connection.connect(settings.redis_url)
-        server = connection.facts(client)
+        with connection.translated():
+            servers = connection.servers(client)
+        found = [connection.facts(server) for server in servers]
     except ChunkferryError as exc:
         yield _bad("redis", str(exc), "start Redis, or correct CHUNKFERRY_REDIS_URL")
         return
-    version = ".".join(map(str, server.version))
+    version = ".".join(map(str, min(server.version for server in found)))
     try:
         connection.require_usable(client)
         yield _good("redis", f"Redis {version} answers and evicts nothing")
     except ChunkferryError as exc:
-        yield _bad("redis", str(exc), "see docs/cli.md, doctor")
-    yield from _persistence(client, aof=server.aof_enabled)
-    yield _durability(client, settings)
-    yield _memory(server, settings)
-    yield _clock(client)
-    yield _oldest_due(client, settings)
-    yield _failed(client, settings)
+        yield _bad("redis", str(exc), "see docs/redis.md")
+    for server, its in zip(servers, found, strict=True):
+        of_server = [*_persistence(server, aof=its.aof_enabled), _memory(its, settings)]
+        for finding in [*of_server, _clock(server)]:
+            yield finding if len(servers) == 1 else _of(server, finding)
+    try:
+        yield _durability(client, settings)
+        yield _oldest_due(client, settings)
+        yield _failed(client, settings)
+    except ChunkferryError as exc:
+        yield _bad("due", str(exc), "see docs/redis.md")
+
+
+def _of(server: redis.Redis, finding: Finding) -> Finding:
+    """The finding, with the name of its server of a cluster."""
+    options = server.connection_pool.connection_kwargs
+    name = f"{options['host']}:{options['port']}"
+    return dataclasses.replace(finding, message=f"{name}: {finding.message}")
 
 
 def _persistence(client: redis.Redis, *, aof: bool) -> Iterator[Finding]:
@@ -168,12 +182,9 @@ def _clock(client: redis.Redis) -> Finding:
 
 
 def _oldest_due(client: redis.Redis, settings: Settings) -> Finding:
-    with connection.translated(), client.pipeline(transaction=False) as pipe:
-        for shard in range(settings.shards):
-            pipe.zrange(keys.due(shard), 0, 0, withscores=True)
-        first = [float(score) for batch in pipe.execute() for _, score in batch]
-        seconds, _ = client.time()
-    late = seconds - min(first) / 1000 if first else 0.0
+    names = [keys.due(shard) for shard in range(settings.shards)]
+    with connection.translated():
+        late = max(connection.each(client, names, _lateness), default=0.0)
     if late > settings.sweep_seconds * _SWEEPS:
         return _bad(
             "due",
@@ -181,6 +192,16 @@ def _oldest_due(client: redis.Redis, settings: Settings) -> Finding:
             "start beat (`celery -A chunkferry_worker beat`) and workers",
         )
     return _good("due", "no upload waits to be looked at")
+
+
+def _lateness(server: redis.Redis, names: Sequence[str]) -> list[float]:
+    """How long the first upload of each shard has been due by its server's clock, in seconds."""
+    with server.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.zrange(name, 0, 0, withscores=True)
+        first = [float(score) for batch in pipe.execute() for _, score in batch]
+    seconds, _ = server.time()
+    return [seconds - score / 1000 for score in first]
 
 
 def _failed(client: redis.Redis, settings: Settings) -> Finding:
