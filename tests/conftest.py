@@ -7,4 +7,6 @@ pytest_plugins = [
     "tests.servers.workers",
     "tests.ledgers",
     "tests.producing",
+    "tests.servers.rabbitmq",
+    "tests.sites",
 ]

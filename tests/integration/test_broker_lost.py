@@ -1,0 +1,79 @@
+"""A broker that dies or falls silent while chunks are accepted: slower, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+
+import pytest
+from tests.servers.redis import FreshRedis
+from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
+from tests.sites import CONTENT, PART, Site
+from tests.waiting import wait_until
+
+from chunkferry import ChunkManager, State, UploadStatusCode
+
+REFUSED = "The broker did not take a wake-up; the sweep will send one."
+
+
+def send(manager: ChunkManager, filepath: str) -> str:
+    """Append the content piece by piece, each with whole parts; return the upload's id."""
+    upload_id = manager.create(filepath, len(CONTENT)).upload_id
+    for start in range(0, len(CONTENT), PART):
+        manager.append(upload_id, start, CONTENT[start : start + PART])
+    return upload_id
+
+
+def prove_at_work(site: Site, filepath: str) -> None:
+    """An upload completes by a wake-up of its producer."""
+    notifier = site.manager().put_with_status(filepath, len(CONTENT), io.BytesIO(CONTENT))
+    assert notifier.wait(60).code is UploadStatusCode.OK
+
+
+def complaints(beat: CeleryProcess) -> int:
+    """How often the beat could not reach its broker. Of a silent one, a worker says nothing."""
+    text = beat.log.read_text()
+    return text.count("Couldn't apply scheduled task") + text.count("Trying again in")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("fault", ["killed", "frozen", "frozen, then killed"])
+def test_chunks_are_accepted_without_a_broker(
+    site: Site,
+    fresh_redis: FreshRedis,
+    start_worker: StartWorker,
+    start_beat: StartBeat,
+    caplog: pytest.LogCaptureFixture,
+    fault: str,
+    pool: str,
+) -> None:
+    """And stored once it is back, empty: workers and beat that were there before reconnect."""
+    broker = fresh_redis(appendonly=False)
+    site.env["CHUNKFERRY_BROKER_URL"] = broker.url
+    start_worker(site.env, pool=pool)
+    beat = start_beat(site.env)
+    prove_at_work(site, "before")
+    assert broker.pid is not None
+    if fault == "killed":
+        broker.kill()
+    else:
+        os.kill(broker.pid, signal.SIGSTOP)
+    manager = site.manager()
+    uploads = [send(manager, f"during/{number}") for number in range(3)]
+    assert [manager.get(upload_id).state for upload_id in uploads] == [State.RECEIVED] * 3
+    refusals = [record for record in caplog.records if record.getMessage() == REFUSED]
+    assert 0 < len(refusals)
+    # Each try at a silent broker takes the whole time-out.
+    tries = 1 if fault == "killed" else 4
+    wait_until(lambda: complaints(beat) >= tries, 120, what="the beat has tried for long")
+    if fault == "frozen":
+        os.kill(broker.pid, signal.SIGCONT)
+    else:
+        broker.kill()
+        broker.start()
+    for upload_id in uploads:
+        assert manager.watch(upload_id).wait(90).code is UploadStatusCode.OK
+    assert all(site.stored(f"during/{number}") == CONTENT for number in range(3))
+    prove_at_work(site, "after")
