@@ -82,5 +82,3 @@ def site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
     made = Site(tmp_path, env)
     made.witness()
     return made
-
-

@@ -452,7 +452,15 @@ def backlog(world: World) -> object:
 
 
 #: What no snapshot shows, and the moves depend on.
-_HIDDEN: Final = ("owner", "lease_until", "ripe_at", "deaths", "retry_at", "rewakes", "wanted_since")
+_HIDDEN: Final = (
+    "owner",
+    "lease_until",
+    "ripe_at",
+    "deaths",
+    "retry_at",
+    "rewakes",
+    "wanted_since",
+)
 
 
 def hidden(work: dict[str, str]) -> dict[str, str]:

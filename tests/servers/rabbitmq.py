@@ -125,9 +125,7 @@ class RabbitServer:
     def _spawn(self, command: list[str]) -> None:
         with (self._folder / "output").open("ab") as output:
             self._processes.append(
-                tether.spawn(
-                    command, stdout=output, stderr=output, env=self._env, cwd=self._folder
-                )
+                tether.spawn(command, stdout=output, stderr=output, env=self._env, cwd=self._folder)
             )
 
     def __enter__(self) -> Self:

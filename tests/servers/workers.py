@@ -19,13 +19,17 @@ from chunkferry_worker import tether
 #: Importing Celery and forking a pool takes a few seconds on a busy machine.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+#: The module of the application.
+APP = "chunkferry_worker"
 
 
 class CeleryProcess:
     """One ``celery -A chunkferry_worker`` command with its log."""
 
-    def __init__(self, arguments: list[str], env: Mapping[str, str], log: Path) -> None:
-        self._arguments = arguments
+    def __init__(
+        self, arguments: list[str], env: Mapping[str, str], log: Path, app: str = APP
+    ) -> None:
+        self._arguments = ["-A", app, *arguments]
         self._env = {**os.environ, **env}
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -41,7 +45,7 @@ class CeleryProcess:
         skip = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             self._process = tether.spawn(
-                [sys.executable, "-m", "celery", "-A", "chunkferry_worker", *self._arguments],
+                [sys.executable, "-m", "celery", *self._arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=self._env,
@@ -53,6 +57,10 @@ class CeleryProcess:
             what=f"{ready!r} in {self.log}",
         )
         assert process.poll() is None, self.log.read_text()
+
+    def has_ended(self) -> bool:
+        """Whether its main process is gone."""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """SIGKILL: its pool dies with it."""
@@ -72,9 +80,15 @@ class StartWorker(Protocol):
     """The factory behind ``start_worker``."""
 
     def __call__(
-        self, env: Mapping[str, str], *, concurrency: int = 2, pool: str = "prefork"
+        self,
+        env: Mapping[str, str],
+        *,
+        concurrency: int = 2,
+        pool: str = "prefork",
+        queue: str = "",
+        app: str = APP,
     ) -> CeleryProcess:
-        """Start one more worker with these ``CHUNKFERRY_…`` variables."""
+        """Start one more worker with these ``CHUNKFERRY_…`` variables; ``queue``: of that only."""
 
 
 class StartBeat(Protocol):
@@ -91,7 +105,12 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
         count = 0
 
         def start(
-            env: Mapping[str, str], *, concurrency: int = 2, pool: str = "prefork"
+            env: Mapping[str, str],
+            *,
+            concurrency: int = 2,
+            pool: str = "prefork",
+            queue: str = "",
+            app: str = APP,
         ) -> CeleryProcess:
             nonlocal count
             count += 1
@@ -99,7 +118,8 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
             arguments += [f"--concurrency={concurrency}", f"--pool={pool}"]
             # Other workers of the same test are met by their work, not by chatting with them.
             arguments += ["--without-mingle", "--without-gossip"]
-            worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log")
+            arguments += [f"--queues={queue}"] if queue else []
+            worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log", app)
             stack.callback(worker.kill)
             worker.start(" ready.")
             return worker

@@ -1,7 +1,8 @@
 """The ledger: every state change of an upload, each one a Lua script or one transaction.
 
 Five roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
-``records`` (questions of anybody) and ``health`` (all uploads as a whole). Nothing here knows of stores, Celery or waiting.
+``records`` (questions of anybody) and ``health`` (all uploads as a whole). Nothing
+here knows of stores, Celery or waiting.
 """
 
 from __future__ import annotations
