@@ -69,13 +69,12 @@ def requeue(site: Site, console: Console, poison: Path, upload_id: str) -> None:
     assert site.stored("deadly") == CONTENT
 
 
-@pytest.mark.parametrize("pool", ["prefork"])
 def test_an_upload_that_kills_pool_processes_is_quarantined(
-    site: Site, start_worker: StartWorker, start_beat: StartBeat, pool: str
+    site: Site, start_worker: StartWorker, start_beat: StartBeat
 ) -> None:
     """After as many deaths as are allowed; others complete meanwhile; requeue completes it."""
     poison = poisoned(site)
-    worker = start_worker(site.env, pool=pool)
+    worker = start_worker(site.env)
     start_beat(site.env)
     manager = site.manager()
     deadly = send(manager, "deadly")

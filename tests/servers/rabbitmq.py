@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import pytest
 from kombu import Connection
@@ -92,6 +92,12 @@ class RabbitServer:
         self._spawn([str(_FOLDER / "rabbitmq-server")])
         wait_until(self._answers, START_SECONDS, what="RabbitMQ answers")
 
+    def stop(self) -> None:
+        """End the server in order: what is durable is on disk."""
+        self._processes[-1].terminate()
+        self._processes[-1].wait(STOP_SECONDS)
+        self.kill()
+
     def kill(self) -> None:
         """End the server as a crash would."""
         for process in reversed(self._processes):
@@ -104,14 +110,17 @@ class RabbitServer:
         shutil.rmtree(self._folder / "data")
 
     def messages(self, queue: str) -> int:
-        """How many messages wait in ``queue``."""
-        return int(self.declared(queue).message_count)
-
-    def declared(self, queue: str) -> Any:
-        """What the server says of a queue that must be there."""
+        """How many messages wait in ``queue``, which must be there."""
         with Connection(self.url) as connection:
             channel: Any = connection.default_channel
-            return channel.queue_declare(queue, passive=True)
+            return int(channel.queue_declare(queue, passive=True).message_count)
+
+    def remove(self, *queues: str) -> None:
+        """Remove queues, with what waits in them; those that are not there do not matter."""
+        with Connection(self.url) as connection:
+            channel: Any = connection.default_channel
+            for queue in queues:
+                channel.queue_delete(queue)
 
     def _answers(self) -> bool:
         if self._processes[-1].poll() is not None:
@@ -145,32 +154,31 @@ class RabbitServer:
         self.kill()
 
 
-class FreshRabbit(Protocol):
-    """The factory behind ``fresh_rabbit``."""
-
-    def __call__(self) -> RabbitServer:
-        """Start one more server, empty, ended with the test."""
-
-
-@pytest.fixture
-def fresh_rabbit(tmp_path: Path) -> Iterator[FreshRabbit]:
-    """Starts servers of the test's own, each with an empty folder."""
+def require_programs() -> None:
+    """Skip the test where RabbitMQ is not installed; in CI, fail."""
     if missing := missing_programs():
         reason = f"needs RabbitMQ; not installed: {', '.join(missing)}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    with contextlib.ExitStack() as stack:
-        count = 0
 
-        def start() -> RabbitServer:
-            nonlocal count
-            count += 1
-            folder = tmp_path / f"rabbit{count}"
-            folder.mkdir()
-            return stack.enter_context(RabbitServer(folder))
 
-        yield start
+@pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """One server for all tests that do it no harm."""
+    require_programs()
+    with RabbitServer(tmp_path_factory.mktemp("rabbit")) as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_rabbit(tmp_path: Path) -> Iterator[RabbitServer]:
+    """A server of the test's own."""
+    require_programs()
+    folder = tmp_path / "rabbit"
+    folder.mkdir()
+    with RabbitServer(folder) as server:
+        yield server
 
 
 def main() -> None:
