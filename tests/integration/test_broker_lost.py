@@ -9,6 +9,7 @@ import signal
 
 import pytest
 from tests.servers.redis import FreshRedis, RedisServer
+from tests.servers.relay import Relay
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
 from tests.sites import CONTENT, PART, Site
 from tests.waiting import wait_until
@@ -17,6 +18,7 @@ from chunkferry import ChunkManager, State, UploadStatusCode
 
 FAULTS = ["killed", "frozen", "frozen, then killed"]
 POOLS = ["prefork", "threads"]
+CASES = list(itertools.product(FAULTS, POOLS))
 
 
 def send(manager: ChunkManager, filepath: str) -> str:
@@ -48,7 +50,7 @@ def broker(site: Site, fresh_redis: FreshRedis) -> RedisServer:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("case", itertools.product(FAULTS, POOLS), ids=", ".join)
+@pytest.mark.parametrize("case", CASES, ids=", ".join)
 def test_chunks_are_accepted_without_a_broker(
     site: Site,
     broker: RedisServer,
@@ -81,3 +83,27 @@ def test_chunks_are_accepted_without_a_broker(
         assert manager.watch(upload_id).wait(90).code is UploadStatusCode.OK
     assert all(site.stored(f"during/{number}") == CONTENT for number in range(3))
     prove_at_work(site, "after")
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_connection_that_died_in_silence_is_made_anew(
+    site: Site,
+    broker: RedisServer,
+    start_worker: StartWorker,
+    start_beat: StartBeat,
+    pool: str,
+) -> None:
+    """No error ever arrives over it: the worker misses the answer, and takes wake-ups again.
+
+    The first of them may be lost: Redis gives it to the old connection.
+    """
+    start_beat(site.env)
+    with Relay(broker.port) as relay:
+        url = broker.url.replace(str(broker.port), str(relay.port))
+        start_worker({**site.env, "CHUNKFERRY_BROKER_URL": url}, pool=pool)
+        prove_at_work(site, "before")
+        assert relay.lose() > 1
+        upload_id = send(site.manager(), "during")
+        assert site.manager().watch(upload_id).wait(120).code is UploadStatusCode.OK
+        assert site.stored("during") == CONTENT
