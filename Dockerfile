@@ -16,7 +16,7 @@ COPY worker worker
 RUN /tools/bin/python -m build --no-isolation --wheel --outdir /wheels . \
     && python -m venv --without-pip /opt/chunkferry \
     && pip --python /opt/chunkferry/bin/python install --quiet --no-index --find-links /wheels \
-        'chunkferry[worker,s3,flower]'
+        'chunkferry[worker,s3,flower,metrics]'
 
 
 FROM python:3.13-slim

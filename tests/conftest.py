@@ -10,4 +10,6 @@ pytest_plugins = [
     "tests.servers.release",
     "tests.ledgers",
     "tests.producing",
+    "tests.servers.rabbitmq",
+    "tests.sites",
 ]

@@ -35,7 +35,8 @@ BATCH: Final = 8
 
 #: The Lua that reads the test's clock as TIME would be read: a key of each shard, because a
 #: script sees no other slot of a cluster.
-_TOLD: Final = "redis.call('GET', string.match(KEYS[1], '{.-}') .. ':clock')"
+_TAG: Final = f"(string.match(KEYS[1], '{{.-}}') or '{{{keys.SWEPT}}}')"
+_TOLD: Final = f"redis.call('GET', {_TAG} .. ':clock')"
 CLOCK: Final = f"{{math.floor({_TOLD} / 1000), {_TOLD} % 1000 * 1000}}"
 #: A database of our own on the shared server, emptied before each test.
 DATABASE: Final = 9
@@ -233,7 +234,8 @@ class RedisWorld(World):
 
     def clocks(self) -> list[str]:
         """The keys that are no ledger's."""
-        return [f"{{cf:{shard}}}:clock" for shard in range(self.settings.shards)]
+        shards = [f"cf:{shard}" for shard in range(self.settings.shards)]
+        return [f"{{{tag}}}:clock" for tag in (*shards, keys.SWEPT)]
 
     def advance(self, seconds: float) -> None:
         """Let time pass, for Redis' own time-outs too."""

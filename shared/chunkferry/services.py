@@ -16,6 +16,7 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from chunkferry.backlog import Backlog
     from chunkferry.moves import (
         Accepted,
         Acquisition,
@@ -463,6 +464,18 @@ class Records(Protocol):
         """The id of the newest event; "0" if there is none."""
 
 
+class Health(Protocol):
+    """How the uploads are doing as a whole."""
+
+    def backlog(self) -> Backlog:
+        """All uploads that have not ended, added up.
+
+        Costs one round trip, and one for each 1,000 uploads, with two short reads for each
+        upload: meant to be asked every few seconds, not with every request. The uploads are read
+        one after the other, not at one moment.
+        """
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -481,6 +494,10 @@ class Ledger(Protocol):
     @property
     def records(self) -> Records:
         """For everybody."""
+
+    @property
+    def health(self) -> Health:
+        """For operators."""
 
 
 # --- whole objects ----------------------------------------------------------------------------

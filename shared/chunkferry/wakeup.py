@@ -36,7 +36,8 @@ _PUBLISHING: Final[dict[str, Any]] = {
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
-        "health_check_interval": 25,
+        # A worker whose connection died in silence notices after twice this, and a second.
+        "health_check_interval": 10,
     },
     "task_publish_retry_policy": {
         "max_retries": 1,

@@ -409,6 +409,7 @@ def test_doctor_says_what_to_change(tmp_path: Path, fresh_redis: FreshRedis) -> 
         "memory": "warning",
         "clock": "good",
         "due": "good",
+        "wake-ups": "good",
         "failed": "warning",
         "broker": "good",
         "workers": "bad",

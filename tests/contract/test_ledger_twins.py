@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, cast
@@ -391,6 +392,7 @@ class Twins(RuleBasedStateMachine):
         assert self.scores(keys.due) == self.named(self.book.due)
         assert self.scores(keys.graves) == self.named(self.book.graves)
         self.both(lambda world, _: sorted(map(self.plain, world.ledger.records.list_uploads())))
+        self.both(lambda world, _: backlog(world))
 
     @invariant()
     def what_has_not_ended_is_due_exactly_once(self) -> None:
@@ -447,8 +449,22 @@ def find(path: str, world: World, _: str) -> object:
     return world.ledger.records.find("default", path)
 
 
+def backlog(world: World) -> object:
+    """What all uploads add up to, without the order in which their errors were met."""
+    found = asdict(world.ledger.health.backlog())
+    return {**found, "failed": sorted(found["failed"].items())}
+
+
 #: What no snapshot shows, and the moves depend on.
-_HIDDEN: Final = ("owner", "lease_until", "ripe_at", "deaths", "retry_at", "rewakes")
+_HIDDEN: Final = (
+    "owner",
+    "lease_until",
+    "ripe_at",
+    "deaths",
+    "retry_at",
+    "rewakes",
+    "wanted_since",
+)
 
 
 def hidden(work: dict[str, str]) -> dict[str, str]:

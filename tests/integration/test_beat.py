@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.servers.redis import FreshRedis
 from tests.servers.workers import StartBeat
 from tests.waiting import wait_until
@@ -23,3 +25,25 @@ def test_sweeps_do_not_pile_up(fresh_redis: FreshRedis, start_beat: StartBeat) -
         wait_until(has_gone_on, 30, what="beats that went by")
         assert client.llen(MAINTENANCE) == 1
         client.delete(MAINTENANCE)
+
+
+def test_a_broker_that_is_away_is_told_in_a_line(
+    fresh_redis: FreshRedis, start_beat: StartBeat, tmp_path: Path
+) -> None:
+    """With each beat, and no traceback; the sign of life stops, and comes again with the broker."""
+    server, alive = fresh_redis(), tmp_path / "alive"
+    env = {"CHUNKFERRY_REDIS_URL": server.url, "CHUNKFERRY_SWEEP_SECONDS": "0.1"}
+    beat = start_beat({**env, "CHUNKFERRY_BEAT_FILE": str(alive)})
+    wait_until(alive.exists, 30, what="a first sweep")
+    server.kill()
+
+    def refusals() -> int:
+        return beat.log.read_text().count("The broker did not take a sweep")
+
+    wait_until(lambda: refusals() > 0, 60, what="beats without a broker")
+    alive.unlink()
+    wait_until(lambda: refusals() > 1, 60, what="another one")
+    assert not alive.exists()
+    assert "Traceback" not in beat.log.read_text()
+    server.start()
+    wait_until(alive.exists, 60, what="a sweep once the broker is back")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.producing import PART, Site, close_site, redis_site
+from tests.servers.cluster import FreshCluster, RedisCluster
 from tests.servers.redis import AT_ONCE, FreshRedis, RedisServer, replica_of, server_program
 from tests.waiting import wait_until
 
@@ -23,6 +24,7 @@ from chunkferry.errors import (
     NotDurable,
     OffsetMismatch,
     RedisUnavailable,
+    TooManyUploads,
 )
 from chunkferry.testing import RecordingWaker
 from chunkferry_worker import embedded_redis
@@ -40,7 +42,7 @@ def site_at() -> Iterator[SiteAt]:
     """Makes sites over servers, closed with the test."""
     with ExitStack() as stack:
 
-        def make(server: RedisServer, **changes: Any) -> Site:
+        def make(server: RedisServer | RedisCluster, **changes: Any) -> Site:
             site = redis_site(server.url, **changes)
             stack.callback(close_site, site)
             return site
@@ -232,6 +234,36 @@ def test_what_cannot_be_checked_is_said(
     manager = ChunkManager(url, settings=site.settings, waker=RecordingWaker())
     with pytest.raises(ConfigError, match="forbids CONFIG GET, so that this cannot be checked"):
         manager.create("a", 1)
+
+
+# --- a cluster --------------------------------------------------------------------------------
+
+
+def test_each_server_of_a_cluster_is_asked_for_its_own_uploads(
+    fresh_cluster: FreshCluster, site_at: SiteAt
+) -> None:
+    """The one that has the upload is the one that has to have flushed it."""
+    cluster = fresh_cluster({"appendfsync": "always"})
+    site = site_at(cluster, durability="fsynced")
+    for path in "abcdefgh":
+        upload_id = site.manager.create(path, 3).upload_id
+        assert site.manager.append(upload_id, 0, b"abc") == 3
+    hasty = site_at(cluster, replicas=1, durability_wait_seconds=BRIEF)
+    for path in "ijklmnop":
+        with pytest.raises(NotDurable, match="0 of 1 replicas have it"):
+            hasty.manager.create(path, 3)
+    assert len(list(site.manager.list_uploads())) == 16
+
+
+def test_open_uploads_are_counted_over_a_whole_cluster(
+    fresh_cluster: FreshCluster, site_at: SiteAt
+) -> None:
+    """Not only those on one of its servers."""
+    site = site_at(fresh_cluster(), max_open_uploads=8)
+    for path in "abcdefgh":
+        site.manager.create(path, 3)
+    with pytest.raises(TooManyUploads):
+        site.manager.create("i", 3)
 
 
 # --- replicas ---------------------------------------------------------------------------------

@@ -3,93 +3,25 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 import redis
 from moto.server import ThreadedMotoServer
 from tests.servers.redis import FreshRedis
 from tests.servers.s3 import S3Server
-from tests.servers.witness import read_journal
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
+from tests.sites import CONTENT, PART, Site
 from tests.waiting import wait_until
 
-from chunkferry import ChunkManager, State, UploadStatusCode
-from chunkferry.config import Settings, load
+from chunkferry import State, UploadStatusCode
 from chunkferry.errors import InitError, UploadClosed
 from chunkferry.parts import MIB
-from chunkferry.wakeup import CeleryWaker, NoWaker, producer_app
-
-PART = 5 * MIB
-CONTENT = os.urandom(4 * PART + 1)
-
-#: Short, so that a test sees leases, turns and uploads end.
-QUICK = {
-    "CHUNKFERRY_LEASE_SECONDS": "3",
-    "CHUNKFERRY_REWAKE_SECONDS": "1",
-    "CHUNKFERRY_SWEEP_SECONDS": "0.3",
-    "CHUNKFERRY_BACKOFF_SECONDS": "0.2",
-    "CHUNKFERRY_BACKOFF_MAX_SECONDS": "1",
-    "CHUNKFERRY_CHUNK_SIZE_LIMIT": str(PART),
-}
-
-
-@dataclass
-class Site:
-    """One deployment: a Redis, a store with a witness, and their variables."""
-
-    folder: Path
-    env: dict[str, str]
-
-    def service(self, url: str) -> None:
-        """Make ``url`` the default store."""
-        self.env["CHUNKFERRY_SERVICES"] = json.dumps({"default": url})
-
-    def witness(self, **options: str) -> None:
-        """Make the default store one that is watched, and dawdles as told."""
-        journal = {"url": f"file://{self.folder}/objects", "journal": str(self.journal)}
-        self.service("tests.servers.witness:store?" + urlencode({**journal, **options}))
-
-    @property
-    def journal(self) -> Path:
-        """Who stored what when."""
-        return self.folder / "journal"
-
-    def settings(self) -> Settings:
-        """What the site's producers have set."""
-        fields = {name.removeprefix("CHUNKFERRY_").lower(): v for name, v in self.env.items()}
-        fields.pop("pythonpath", None)
-        fields["services"] = json.loads(self.env["CHUNKFERRY_SERVICES"])
-        return load(**fields)
-
-    def manager(self, *, lose_wake_ups: bool = False) -> ChunkManager:
-        """A producer."""
-        return ChunkManager(settings=self.settings(), waker=NoWaker() if lose_wake_ups else None)
-
-    def stored(self, filepath: str = "a/b") -> bytes:
-        """The object as it lies on the disk."""
-        return (self.folder / "objects" / filepath).read_bytes()
-
-    def parts_begun(self) -> int:
-        """How often a part was about to be stored."""
-        return sum(not entry.done for entry in read_journal(self.journal))
-
-
-@pytest.fixture
-def site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
-    """A site of the test's own."""
-    env = {**QUICK, "CHUNKFERRY_REDIS_URL": fresh_redis().url, "PYTHONPATH": str(Path.cwd())}
-    made = Site(tmp_path, env)
-    made.witness()
-    return made
+from chunkferry.wakeup import CeleryWaker, producer_app
 
 
 def outcomes(worker: CeleryProcess, outcome: str) -> int:

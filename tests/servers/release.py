@@ -71,9 +71,7 @@ class Version:
 
     def celery(self, arguments: list[str], env: Mapping[str, str], log: Path) -> CeleryProcess:
         """A Celery command that runs this version's code, not started yet."""
-        return CeleryProcess(
-            arguments, self.environment(env), log, application="telling", cwd=self.folder
-        )
+        return CeleryProcess(arguments, self.environment(env), log, app="telling", cwd=self.folder)
 
     def produce(self, plan: str, env: Mapping[str, str]) -> str:
         """Run ``PRODUCER`` to its end; returns what it said."""

@@ -2,13 +2,16 @@
 
 Named in ``CHUNKFERRY_SERVICES`` as ``tests.servers.witness:store?url=…&journal=…``: the way a
 third party adds a store. It can also make each part slow (``seconds=…``, with progress all the
-time), or hang once, without progress, in the first call after the file ``hang=…`` was made.
+time), or hang once, without progress, in the first call after the file ``hang=…`` was made. While
+the file ``poison=…`` exists, storing the path that stands in it kills this process; with
+``kills=worker``, the main process of the worker as well.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,19 +63,48 @@ def store(options: dict[str, str]) -> ChunkStore:
         Path(options["journal"]),
         seconds=float(options.get("seconds", "0")),
         hang=Path(options["hang"]) if "hang" in options else None,
+        poison=Poison(
+            file=Path(options["poison"]) if "poison" in options else None,
+            kills_worker=options.get("kills") == "worker",
+        ),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poison:
+    """What makes storing one path deadly."""
+
+    #: Holds the path; None, or missing: nothing is deadly.
+    file: Path | None
+    #: Whether the parent of the process dies too.
+    kills_worker: bool
+
+    def take(self, filepath: str) -> None:
+        """Die if ``filepath`` is the deadly one."""
+        if self.file is None or not self.file.exists() or self.file.read_text() != filepath:
+            return
+        if self.kills_worker:
+            os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class WitnessedStore:
     """A store whose services keep a journal."""
 
     def __init__(
-        self, inner: ChunkStore, journal: Path, *, seconds: float, hang: Path | None
+        self,
+        inner: ChunkStore,
+        journal: Path,
+        *,
+        seconds: float,
+        hang: Path | None,
+        poison: Poison,
     ) -> None:
         self._inner = inner
         self.journal = journal
         self._seconds = seconds
         self._hang = hang
+        self.poison = poison
 
     def chunk_file_service(self) -> ChunkFileService:
         return _WitnessedService(self._inner.chunk_file_service(), self)
@@ -97,7 +129,7 @@ class _WitnessedService:
     def __init__(self, inner: ChunkFileService, store: WitnessedStore) -> None:
         self._inner = inner
         self._store = store
-        self._upload_id = ""
+        self._upload_id = self._filepath = ""
 
     def is_initialized(self) -> bool:
         return self._inner.is_initialized()
@@ -107,6 +139,7 @@ class _WitnessedService:
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         self._write(part, done=False)
+        self._store.poison.take(self._filepath)
         self._store.dawdle(heartbeat)
         receipt = self._inner.upload_part(part, heartbeat)
         self._write(part, done=True)
@@ -130,7 +163,7 @@ class _WitnessedService:
         return cast("Portable", self._inner).save()
 
     def restore(self, upload: ChunkUpload, state: str) -> None:
-        self._upload_id = upload.upload_id
+        self._upload_id, self._filepath = upload.upload_id, upload.filepath
         cast("Portable", self._inner).restore(upload, state)
 
     def _write(self, part: Part, *, done: bool) -> None:

@@ -19,10 +19,12 @@ from chunkferry_worker import tether
 #: Importing Celery and forking a pool takes a few seconds on a busy machine.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+#: The module of the application.
+APP = "chunkferry_worker"
 
 
 class CeleryProcess:
-    """One ``celery`` command of an ``application`` with its log, run in the folder ``cwd``."""
+    """One ``celery`` command of the application ``app`` with its log, run in the folder ``cwd``."""
 
     def __init__(
         self,
@@ -30,10 +32,10 @@ class CeleryProcess:
         env: Mapping[str, str],
         log: Path,
         *,
-        application: str = "chunkferry_worker",
+        app: str = APP,
         cwd: Path | None = None,
     ) -> None:
-        self._command = [sys.executable, "-m", "celery", "-A", application, *arguments]
+        self._command = [sys.executable, "-m", "celery", "-A", app, *arguments]
         self._cwd = cwd
         self._env = {**os.environ, **env}
         self.log = log
@@ -57,12 +59,21 @@ class CeleryProcess:
                 env=self._env,
             )
         process = self._process
+
+        def is_ready() -> bool:
+            return ready.encode() in self.log.read_bytes()[skip:]
+
         wait_until(
-            lambda: ready.encode() in self.log.read_bytes()[skip:] or process.poll() is not None,
+            lambda: is_ready() or process.poll() is not None,
             START_SECONDS,
             what=f"{ready!r} in {self.log}",
         )
-        assert process.poll() is None, self.log.read_text()
+        # Whether it has ended since is the test's business: its first task may be its last.
+        assert is_ready(), self.log.read_text()
+
+    def has_ended(self) -> bool:
+        """Whether its main process is gone."""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """SIGKILL: its pool dies with it."""
@@ -82,9 +93,15 @@ class StartWorker(Protocol):
     """The factory behind ``start_worker``."""
 
     def __call__(
-        self, env: Mapping[str, str], *, concurrency: int = 2, pool: str = "prefork"
+        self,
+        env: Mapping[str, str],
+        *,
+        concurrency: int = 2,
+        pool: str = "prefork",
+        queue: str = "",
+        app: str = APP,
     ) -> CeleryProcess:
-        """Start one more worker with these ``CHUNKFERRY_…`` variables."""
+        """Start one more worker with these ``CHUNKFERRY_…`` variables; ``queue``: of that only."""
 
 
 class StartBeat(Protocol):
@@ -101,7 +118,12 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
         count = 0
 
         def start(
-            env: Mapping[str, str], *, concurrency: int = 2, pool: str = "prefork"
+            env: Mapping[str, str],
+            *,
+            concurrency: int = 2,
+            pool: str = "prefork",
+            queue: str = "",
+            app: str = APP,
         ) -> CeleryProcess:
             nonlocal count
             count += 1
@@ -109,7 +131,8 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
             arguments += [f"--concurrency={concurrency}", f"--pool={pool}"]
             # Other workers of the same test are met by their work, not by chatting with them.
             arguments += ["--without-mingle", "--without-gossip"]
-            worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log")
+            arguments += [f"--queues={queue}"] if queue else []
+            worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log", app=app)
             stack.callback(worker.kill)
             worker.start(" ready.")
             return worker

@@ -6,12 +6,15 @@ their messages, a busy worker would find nothing but expired ones.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from celery.beat import ScheduleEntry, Scheduler
+from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 
 from chunkferry_worker.settings import BEAT_FILE, MAINTENANCE
+
+log = logging.getLogger(__name__)
 
 
 class SweepScheduler(Scheduler):
@@ -21,10 +24,19 @@ class SweepScheduler(Scheduler):
         self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **options: Any
     ) -> Any:
         """Send the task of ``entry``, or let this beat go by."""
-        if self._is_waiting():
-            sent = self.reserve(entry) if advance else None
-        else:
-            sent = super().apply_async(entry, producer=producer, advance=advance, **options)
+        try:
+            if self._is_waiting():
+                sent = self.reserve(entry) if advance else None
+            else:
+                sent = super().apply_async(entry, producer=producer, advance=advance, **options)
+        except SchedulingError as exc:
+            # Celery would log a hundred lines, with every beat.
+            log.warning(
+                "The broker did not take a sweep; the next beat tries again. %s",
+                exc,
+                extra={"action": "beat", "error": type(exc).__name__},
+            )
+            return None
         if file := self.app.conf.get(BEAT_FILE):
             Path(file).touch()
         return sent

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from chunkferry.config import Settings
 from chunkferry.wakeup import DRAIN, publishing
@@ -27,7 +27,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         **publishing(settings.broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "task_queues": [Queue(DRAIN), Queue(MAINTENANCE)],
+        "task_queues": [_queue(DRAIN), _queue(MAINTENANCE)],
         "task_default_queue": MAINTENANCE,
         "task_routes": {DRAIN: {"queue": DRAIN}, SWEEP: {"queue": MAINTENANCE}},
         "task_acks_late": False,
@@ -44,3 +44,8 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             }
         },
     }
+
+
+def _queue(name: str) -> Queue:
+    # Left to itself, Celery binds every queue to the exchange of the default one.
+    return Queue(name, Exchange(name), routing_key=name)

@@ -1,7 +1,8 @@
 """The ledger: every state change of an upload, each one a Lua script or one transaction.
 
-Four roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep) and
-``records`` (questions of anybody). Nothing here knows of stores, Celery or waiting.
+Five roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
+``records`` (questions of anybody) and ``health`` (all uploads as a whole). Nothing
+here knows of stores, Celery or waiting.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import redis
 
 from chunkferry.config import Settings
 from chunkferry.ledger.agenda import RedisAgenda
+from chunkferry.ledger.health import RedisHealth
 from chunkferry.ledger.intake import RedisIntake
 from chunkferry.ledger.leases import RedisLeases
 from chunkferry.ledger.records import RedisRecords
@@ -33,3 +35,4 @@ class RedisLedger:
         self.intake = RedisIntake(scripts, settings)
         self.leases = RedisLeases(scripts, settings)
         self.agenda = RedisAgenda(scripts, settings)
+        self.health = RedisHealth(scripts, settings)

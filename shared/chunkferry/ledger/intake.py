@@ -87,10 +87,9 @@ class RedisIntake:
 
         Many that begin at once may pass the limit by their number: it protects, it does not count.
         """
-        with connection.translated(), self._scripts.client.pipeline(transaction=False) as pipe:
-            for shard in range(self._settings.shards):
-                pipe.zcard(keys.due(shard))
-            return sum(pipe.execute())
+        due = [keys.due(shard) for shard in range(self._settings.shards)]
+        with connection.translated():
+            return sum(connection.each(self._scripts.client, due, _sizes))
 
     def _create(
         self, draft: Draft, upload_id: str, path: str, newest: str, *, full: bool
@@ -316,6 +315,14 @@ class RedisIntake:
             case ["closed", state]:
                 raise UploadClosed(upload_id, state, "be requeued")
         raise UnexpectedAnswer("requeue", answer)
+
+
+def _sizes(server: redis.Redis, names: Sequence[str]) -> list[int]:
+    """The sizes of sorted sets that are on one server."""
+    with server.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.zcard(name)
+        return pipe.execute()
 
 
 class _Batch:

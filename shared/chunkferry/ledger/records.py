@@ -114,11 +114,12 @@ def _members(shard: int, server: redis.Redis) -> list[list[bytes]]:
 def _snapshot(upload_id: str, answer: Sequence[Any]) -> ChunkUpload | None:
     match answer:
         case [b"found", now, intake, work]:
-            return from_hashes(upload_id, _text(intake), _text(work), now)
+            return from_hashes(upload_id, fields(intake), fields(work), now)
     return None
 
 
-def _text(flat: Sequence[bytes]) -> dict[str, str]:
+def fields(flat: Sequence[bytes]) -> dict[str, str]:
+    """A hash as scripts answer it: names and values in turn."""
     return {
         name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)
     }

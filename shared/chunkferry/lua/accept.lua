@@ -31,7 +31,7 @@ if whole or t - num(intake.told_at) >= num(arg.told_every_ms) then
 end
 if work.scheduled == '1' then return {'accepted', 0} end
 if runnable(intake, work) then
-  put(key.work, 'scheduled', 1, 'rewakes', 0)
+  put(key.work, 'scheduled', 1, 'rewakes', 0, 'wanted_since', t)
   due_at(key.due, arg.upload_id, t + num(arg.rewake_ms))
   return {'accepted', 1}
 end

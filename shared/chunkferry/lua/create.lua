@@ -26,7 +26,7 @@ put(key.intake, 'state', intake.state, 'received', 0, 'length', arg.length,
   'content_type', arg.content_type, 'metadata', arg.metadata, 'token', arg.token)
 put(key.work, 'stored', 0, 'ripe_at', arg.first_boundary, 'owner', '', 'lease_until', 0,
   'epoch', 0, 'scheduled', empty and 1 or 0, 'deaths', 0, 'attempts', 0, 'retry_at', 0,
-  'rewakes', 0, 'session', '', 'crc32c', 0)
+  'rewakes', 0, 'wanted_since', t, 'session', '', 'crc32c', 0)
 redis.call('SET', key.path, arg.upload_id)
 due_at(key.due, arg.upload_id, empty and t + num(arg.rewake_ms) or expires_at)
 tell(key.events, intake, {stored = '0'})

@@ -16,6 +16,7 @@ if attempts >= num(arg.max_attempts) and intake.state ~= 'aborting' then
 end
 local retry_at = now() + num(arg.backoff_ms)
 put(key.work, 'owner', '', 'lease_until', 0, 'retry_at', retry_at, 'scheduled', 1,
-  'deaths', math.max(0, num(work.deaths) - 1), 'error', arg.error, 'error_code', arg.error_code)
+  'deaths', math.max(0, num(work.deaths) - 1), 'error', arg.error, 'error_code', arg.error_code,
+  'rewakes', 0, 'wanted_since', retry_at)
 due_at(key.due, arg.upload_id, retry_at)
 return {'deferred'}

@@ -55,7 +55,8 @@ local function abort(key, upload_id, intake, work, reason, moment)
   redis.call('ZREM', key.filling, upload_id)
   intake.state = 'aborting'
   put(key.intake, 'state', 'aborting', 'reason', reason)
-  put(key.work, 'scheduled', 1, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0)
+  put(key.work, 'scheduled', 1, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0,
+    'wanted_since', now())
   due_at(key.due, upload_id, moment)
   tell(key.events, intake, work)
 end

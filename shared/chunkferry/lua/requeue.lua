@@ -18,7 +18,7 @@ put(key.intake, 'state', intake.state, 'expires_at', expires_at)
 local work = read_work(key.work)
 local wake = runnable(intake, work)
 put(key.work, 'requeued_by', arg.token, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0, 'failed_until', 0,
-  'error', '', 'error_code', '', 'scheduled', wake and 1 or 0)
+  'error', '', 'error_code', '', 'scheduled', wake and 1 or 0, 'wanted_since', t)
 due_at(key.due, arg.upload_id, wake and t + num(arg.rewake_ms) or expires_at)
 tell(key.events, intake, work)
 return {'requeued', wake and 1 or 0}

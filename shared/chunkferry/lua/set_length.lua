@@ -16,6 +16,7 @@ put(key.intake, 'length', arg.length, 'state', intake.state)
 local work = read_work(key.work)
 tell(key.events, intake, work)
 if work.scheduled == '1' or not runnable(intake, work) then return {'set', 0} end
-put(key.work, 'scheduled', 1, 'rewakes', 0)
-due_at(key.due, arg.upload_id, now() + num(arg.rewake_ms))
+local t = now()
+put(key.work, 'scheduled', 1, 'rewakes', 0, 'wanted_since', t)
+due_at(key.due, arg.upload_id, t + num(arg.rewake_ms))
 return {'set', 1}

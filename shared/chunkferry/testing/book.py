@@ -63,6 +63,8 @@ class Entry:
     attempts: int = 0
     retry_at: int = 0
     rewakes: int = 0
+    #: Since when a worker is wanted.
+    wanted_since: int = 0
     failed_until: int = 0
     session: str = ""
     crc32c: int = 0
@@ -182,6 +184,7 @@ class Book:
         entry.parts.clear()
         entry.state, entry.reason, entry.scheduled = State.ABORTING, reason, True
         entry.another_chance()
+        entry.wanted_since = now
         self.due[entry.upload_id] = now + self.rewake_ms
         self.tell(entry)
 
@@ -238,6 +241,10 @@ class Book:
     def snapshots(self, now: int) -> list[ChunkUpload]:
         """All uploads that are known."""
         return [self.snapshot(entry, now) for entry in self._entries.values()]
+
+    def living(self) -> list[Entry]:
+        """All uploads that have not ended."""
+        return [entry for entry in self._entries.values() if not has_ended(entry)]
 
 
 def _missing(entry: Entry) -> int:

@@ -83,6 +83,7 @@ class MemoryIntake:
             metadata=dict(draft.metadata),
             token=draft.idempotency_key,
             ripe_at=draft.grid.boundary(0),
+            wanted_since=now,
             scheduled=draft.length == 0,
         )
 
@@ -148,7 +149,7 @@ class MemoryIntake:
         """Note that a wake-up is on its way; True if it is to be sent."""
         if entry.scheduled or not entry.is_runnable:
             return False
-        entry.scheduled, entry.rewakes = True, 0
+        entry.scheduled, entry.rewakes, entry.wanted_since = True, 0, now
         self._book.due[entry.upload_id] = now + self._book.rewake_ms
         return True
 
@@ -227,6 +228,7 @@ class MemoryIntake:
             entry.state = State.RECEIVED if whole else State.RECEIVING
             entry.expires_at = now + entry.idle_ms
             entry.another_chance()
+            entry.wanted_since = now
             entry.without_error()
             entry.failed_until = 0
             self._book.due[upload_id] = entry.expires_at

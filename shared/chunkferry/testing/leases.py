@@ -117,7 +117,7 @@ class MemoryLeases:
             entry = book.held(upload_id, nonce)
             entry.let_go()
             entry.deaths = max(0, entry.deaths - 1)
-            entry.rewakes = 0
+            entry.rewakes, entry.wanted_since = 0, now
             entry.scheduled = entry.is_runnable
             book.due[upload_id] = now + book.rewake_ms if entry.scheduled else entry.expires_at
             return Release.MORE if entry.scheduled else Release.IDLE
@@ -136,7 +136,8 @@ class MemoryLeases:
             entry.let_go()
             entry.deaths = max(0, entry.deaths - 1)
             entry.error, entry.error_code, entry.scheduled = error, error_code, True
-            entry.retry_at = now + milliseconds(backoff)
+            entry.retry_at = entry.wanted_since = now + milliseconds(backoff)
+            entry.rewakes = 0
             book.due[upload_id] = entry.retry_at
             return Deferral.DEFERRED
 

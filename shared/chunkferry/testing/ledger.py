@@ -12,6 +12,7 @@ from chunkferry.config import Settings
 from chunkferry.testing.agenda import MemoryAgenda
 from chunkferry.testing.book import Book
 from chunkferry.testing.clock import wall_clock
+from chunkferry.testing.health import MemoryHealth
 from chunkferry.testing.intake import MemoryIntake
 from chunkferry.testing.leases import MemoryLeases
 from chunkferry.testing.records import MemoryRecords
@@ -34,6 +35,7 @@ class MemoryLedger:
         self.leases = MemoryLeases(self._book)
         self.agenda = MemoryAgenda(self._book)
         self.records = MemoryRecords(self._book)
+        self.health = MemoryHealth(self._book)
 
     @property
     def is_pressed(self) -> bool:

@@ -19,6 +19,7 @@ from chunkferry.errors import ChunkferryError
 from chunkferry_worker.cli.act import cancel, requeue
 from chunkferry_worker.cli.doctor import doctor
 from chunkferry_worker.cli.inspect import ls, show, watch
+from chunkferry_worker.cli.metrics import metrics
 from chunkferry_worker.cli.output import Exit, Output, exit_code
 from chunkferry_worker.cli.put import put
 from chunkferry_worker.cli.up import up
@@ -41,7 +42,7 @@ def main() -> None:
     """Ferry large files, chunk by chunk, into a store, and see how they are doing."""
 
 
-for _command in (up, put, ls, show, watch, cancel, requeue, doctor):
+for _command in (up, put, ls, show, watch, cancel, requeue, doctor, metrics):
     _command.epilog = _EPILOG
     main.add_command(_command)
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,6 +16,7 @@ import google_crc32c
 import redis
 
 from chunkferry import connection, keys, parts, wakeup
+from chunkferry.backlog import Backlog
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
 from chunkferry.ledger import RedisLedger
@@ -90,8 +91,10 @@ def of_redis(settings: Settings) -> Iterator[Finding]:
             yield finding if len(servers) == 1 else _of(server, finding)
     try:
         yield _durability(client, settings)
-        yield _oldest_due(client, settings)
-        yield _failed(client, settings)
+        backlog = RedisLedger(client, settings).health.backlog()
+        yield _oldest_due(backlog, settings)
+        yield _unanswered(backlog, settings)
+        yield _failed(backlog)
     except ChunkferryError as exc:
         yield _bad("due", str(exc), "see docs/redis.md")
 
@@ -138,7 +141,8 @@ def _durability(client: redis.Redis, settings: Settings) -> Finding:
     except ChunkferryError as exc:
         return _bad(check, str(exc), "see docs/durability.md")
     with connection.translated():
-        there = int(client.info("replication").get("connected_slaves", 0))
+        told = [server.info("replication") for server in connection.servers(client)]
+    there = min(int(info.get("connected_slaves", 0)) for info in told)
     if there < wanted:
         return _bad(
             check,
@@ -181,38 +185,44 @@ def _clock(client: redis.Redis) -> Finding:
     return _good("clock", text)
 
 
-def _oldest_due(client: redis.Redis, settings: Settings) -> Finding:
-    names = [keys.due(shard) for shard in range(settings.shards)]
-    with connection.translated():
-        late = max(connection.each(client, names, _lateness), default=0.0)
-    if late > settings.sweep_seconds * _SWEEPS:
+def _oldest_due(backlog: Backlog, settings: Settings) -> Finding:
+    if backlog.oldest_due > settings.sweep_seconds * _SWEEPS:
         return _bad(
             "due",
-            f"an upload has been due for {late:.0f} s and nobody looks at it",
+            f"an upload has been due for {backlog.oldest_due:.0f} s and nobody looks at it",
             "start beat (`celery -A chunkferry_worker beat`) and workers",
         )
     return _good("due", "no upload waits to be looked at")
 
 
-def _lateness(server: redis.Redis, names: Sequence[str]) -> list[float]:
-    """How long the first upload of each shard has been due by its server's clock, in seconds."""
-    with server.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.zrange(name, 0, 0, withscores=True)
-        first = [float(score) for batch in pipe.execute() for _, score in batch]
-    seconds, _ = server.time()
-    return [seconds - score / 1000 for score in first]
+def _unanswered(backlog: Backlog, settings: Settings) -> Finding:
+    """Workers that are alive may have stopped to take wake-ups: only the waiting work tells."""
+    wait = backlog.longest_wait
+    # The first wake-up may have been lost with a broker; the sweep has sent another one since.
+    if not backlog.unanswered or wait < settings.rewake_seconds * 2:
+        return _good("wake-ups", "no upload waits for a worker for long")
+    message = f"{backlog.unanswered} uploads have work that nobody takes, for up to {wait:.0f} s"
+    if backlog.leases:
+        return _warning(
+            "wake-ups",
+            f"{message}; workers hold {backlog.leases} others",
+            "add workers; if some take nothing (see their logs), restart those",
+        )
+    return _bad(
+        "wake-ups",
+        f"{message}, and no worker holds any upload",
+        f"start workers that consume {wakeup.DRAIN}; restart those that run and take nothing",
+    )
 
 
-def _failed(client: redis.Redis, settings: Settings) -> Finding:
-    uploads = RedisLedger(client, settings).records.list_uploads()
-    failed = [upload for upload in uploads if upload.state is State.FAILED]
-    if not failed:
+def _failed(backlog: Backlog) -> Finding:
+    if not backlog.failed:
         return _good("failed", "no upload has failed")
-    held = sum(upload.received - upload.stored for upload in failed) / parts.MIB
+    codes = ", ".join(f"{count} {code}" for code, count in sorted(backlog.failed.items()))
     return _warning(
         "failed",
-        f"{len(failed)} failed uploads wait, with {held:.0f} MiB of Redis' memory",
+        f"{sum(backlog.failed.values())} failed uploads wait ({codes}), with "
+        f"{backlog.failed_bytes / parts.MIB:.0f} MiB of Redis' memory",
         "mend the cause and `chunkferry requeue` them, or `chunkferry cancel` them",
     )
 

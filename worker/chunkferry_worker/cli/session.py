@@ -18,6 +18,7 @@ from chunkferry import ChunkManager, config, connection, keys
 from chunkferry.config import Settings
 from chunkferry.errors import UploadNotFound
 from chunkferry.ledger import RedisLedger
+from chunkferry.services import Health
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.cli import runfile
 from chunkferry_worker.cli.output import Output
@@ -72,6 +73,12 @@ class Session:
         """
         self._ledger.records.require_usable()
         return ChunkManager(settings=self.settings, ledger=self._ledger)
+
+    @cached_property
+    def health(self) -> Health:
+        """The way to the uploads as a whole; raises as ``manager``."""
+        self._ledger.records.require_usable()
+        return self._ledger.health
 
     @cached_property
     def _ledger(self) -> RedisLedger:
