@@ -75,6 +75,15 @@ class CeleryProcess:
         """Whether its main process is gone."""
         return self._process is None or self._process.poll() is not None
 
+    def supervise(self) -> None:
+        """Start it again if it has ended, as whoever runs it in production does.
+
+        kombu 5.7.0 ends a worker that loses its broker while it holds a message which it has not
+        acknowledged yet: restoring it fails with an AttributeError.
+        """
+        if self.has_ended():
+            self.start(" ready.")
+
     def kill(self) -> None:
         """SIGKILL: its pool dies with it."""
         self._end(signal.SIGKILL)

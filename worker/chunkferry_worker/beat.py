@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError
+from kombu.exceptions import OperationalError
 
 from chunkferry_worker.settings import BEAT_FILE, MAINTENANCE
 
@@ -29,7 +30,7 @@ class SweepScheduler(Scheduler):
                 sent = self.reserve(entry) if advance else None
             else:
                 sent = super().apply_async(entry, producer=producer, advance=advance, **options)
-        except SchedulingError as exc:
+        except (SchedulingError, OperationalError) as exc:
             # Celery would log a hundred lines, with every beat.
             log.warning(
                 "The broker did not take a sweep; the next beat tries again. %s",
@@ -42,11 +43,13 @@ class SweepScheduler(Scheduler):
         return sent
 
     def _is_waiting(self) -> bool:
-        """True if the queue is known to hold a sweep."""
-        try:
-            with self.app.connection_for_write() as connection:
+        """True if the queue is known to hold a sweep; raises ``OperationalError``."""
+        with self.app.connection_for_write() as connection:
+            # Left to itself, kombu would try for ever, and say nothing.
+            connection.ensure_connection(max_retries=1, interval_start=0)
+            try:
                 channel: Any = connection.default_channel
                 return bool(channel.queue_declare(MAINTENANCE, passive=True).message_count)
-        except Exception:
-            # Transports differ in what they raise. Sending tells what is wrong, if anything is.
-            return False
+            except Exception:
+                # Transports differ in what they raise. Sending tells what is wrong, if anything.
+                return False
