@@ -76,7 +76,9 @@ def check_metadata(metadata: Mapping[str, str]) -> Mapping[str, str]:
 def check_content_type(content_type: str) -> str:
     """``content_type`` itself, if it can be a header; raises ``InvalidArgument``."""
     if not _is_text(content_type) or not (content_type == "" or _PLAIN.fullmatch(content_type)):
-        raise InvalidArgument(f"content_type must be plain ASCII text, not {content_type!r:.300}")
+        raise InvalidArgument(
+            f"content_type must be printable ASCII such as text/plain, not {content_type!r:.300}"
+        )
     if len(content_type) > _MAX_CONTENT_TYPE:
         raise InvalidArgument(
             f"content_type must be up to {_MAX_CONTENT_TYPE} characters, not {len(content_type)}"
