@@ -1,4 +1,4 @@
-"""The beat's scheduler: one interval, kept in memory, and never two sweeps in the queue.
+"""The beat's scheduler: intervals kept in memory, and never two tasks of a kind in the queue.
 
 Sweeps that wait behind drains, or for a worker at all, would pile up; and with a time limit on
 their messages, a busy worker would find nothing but expired ones.
@@ -15,22 +15,36 @@ from chunkferry_worker.settings import BEAT_FILE, MAINTENANCE
 
 
 class SweepScheduler(Scheduler):
-    """Sends a task only while the queue of the sweeps is empty. Needs no file."""
+    """Sends tasks only while the queue of the sweeps is empty. Needs no file.
+
+    A task whose turn goes by is sent at the next turn of any task that finds the queue empty: a
+    rare task need not wait for a whole interval of its own, which could go by as well.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: What went by, by name.
+        self._missed: dict[str | None, ScheduleEntry] = {}
+        super().__init__(*args, **options)
 
     def apply_async(
         self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **options: Any
     ) -> Any:
         """Send the task of ``entry``, or let this beat go by."""
         if self._is_waiting():
+            self._missed[entry.name] = entry
             sent = self.reserve(entry) if advance else None
         else:
+            self._missed.pop(entry.name, None)
             sent = super().apply_async(entry, producer=producer, advance=advance, **options)
+            while self._missed:
+                _, missed = self._missed.popitem()
+                super().apply_async(missed, producer=producer, advance=False, **options)
         if file := self.app.conf.get(BEAT_FILE):
             Path(file).touch()
         return sent
 
     def _is_waiting(self) -> bool:
-        """True if the queue is known to hold a sweep."""
+        """True if the queue is known to hold anything."""
         try:
             with self.app.connection_for_write() as connection:
                 channel: Any = connection.default_channel

@@ -17,6 +17,7 @@ from chunkferry.config import Settings
 from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
 from chunkferry_worker.drain import Drain
+from chunkferry_worker.reconcile import Reconcile
 from chunkferry_worker.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Runtime:
         self._make()
         return self._sweep
 
+    @property
+    def reconcile(self) -> Reconcile:
+        """The reconcile of this process."""
+        self._make()
+        return self._reconcile
+
     def _ledger(self) -> RedisLedger:
         return RedisLedger(connection.connect(self._settings.redis_url), self._settings)
 
@@ -78,4 +85,5 @@ class Runtime:
                 should_stop=lambda: self._stopping.value,
             )
             self._sweep = Sweep(ledger, stores, waker, self._settings)
+            self._reconcile = Reconcile(ledger, stores, waker, self._settings)
             self._made_by = os.getpid()

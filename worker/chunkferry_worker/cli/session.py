@@ -70,12 +70,14 @@ class Session:
             ConfigError: Redis is unfit for them.
             RedisUnavailable: it does not answer.
         """
-        self._ledger.records.require_usable()
-        return ChunkManager(settings=self.settings, ledger=self._ledger)
+        return ChunkManager(settings=self.settings, ledger=self.ledger)
 
     @cached_property
-    def _ledger(self) -> RedisLedger:
-        return RedisLedger(connection.connect(self.settings.redis_url), self.settings)
+    def ledger(self) -> RedisLedger:
+        """All that is known of the uploads; raises as ``manager``."""
+        ledger = RedisLedger(connection.connect(self.settings.redis_url), self.settings)
+        ledger.records.require_usable()
+        return ledger
 
     def find(self, target: str, service: str | None = None) -> ChunkUpload:
         """The upload with this id; or the newest one to this path, ended or not.
