@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from chunkferry.services import (
+    Attesting,
+    Auditing,
     ChunkFileService,
     ChunkStore,
     Heartbeat,
@@ -25,6 +27,7 @@ from chunkferry.services import (
     Reconciling,
     StoredObject,
     StoredPart,
+    Unfinished,
 )
 from chunkferry.storage import from_url
 from chunkferry.upload import ChunkUpload
@@ -90,6 +93,15 @@ class WitnessedStore:
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
         return cast("Reaping", self._inner).reap(upload, may_remove)
 
+    def unfinished(self) -> Iterator[Unfinished]:
+        return cast("Auditing", self._inner).unfinished()
+
+    def weigh(self, found: Unfinished) -> int:
+        return cast("Auditing", self._inner).weigh(found)
+
+    def remove(self, found: Unfinished) -> bool:
+        return cast("Auditing", self._inner).remove(found)
+
 
 class _WitnessedService:
     """Passes everything on; parts are written down before and after."""
@@ -122,6 +134,9 @@ class _WitnessedService:
 
     def find_part(self, part: Part) -> str | None:
         return cast("Reconciling", self._inner).find_part(part)
+
+    def has_session(self) -> bool:
+        return cast("Attesting", self._inner).has_session()
 
     def cleanup(self, confirm: Heartbeat) -> None:
         self._inner.cleanup(confirm)

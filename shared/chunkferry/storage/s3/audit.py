@@ -61,7 +61,8 @@ def _described(bucket: Bucket, session: MultipartUploadTypeDef, now: datetime) -
     filepath = session["Key"].removeprefix(bucket.prefix)
     return Unfinished(
         name=session["UploadId"],
-        age=now - session["Initiated"],
+        # Without a date it is never old enough.
+        age=now - session.get("Initiated", now),
         filepath=filepath,
         is_ours=bool(bucket.prefix or bucket.options.exclusive) and _may_be_ours(bucket, filepath),
     )
