@@ -2,13 +2,15 @@
 
 Named in ``CHUNKFERRY_SERVICES`` as ``tests.servers.witness:store?url=…&journal=…``: the way a
 third party adds a store. It can also make each part slow (``seconds=…``, with progress all the
-time), or hang once, without progress, in the first call after the file ``hang=…`` was made.
+time), or hang once, without progress, in the first call after the file ``hang=…`` was made, or
+have its process killed once, right after the first session begun while the file ``die=…`` is there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,6 +65,7 @@ def store(options: dict[str, str]) -> ChunkStore:
         Path(options["journal"]),
         seconds=float(options.get("seconds", "0")),
         hang=Path(options["hang"]) if "hang" in options else None,
+        die=Path(options["die"]) if "die" in options else None,
     )
 
 
@@ -70,12 +73,19 @@ class WitnessedStore:
     """A store whose services keep a journal."""
 
     def __init__(
-        self, inner: ChunkStore, journal: Path, *, seconds: float, hang: Path | None
+        self,
+        inner: ChunkStore,
+        journal: Path,
+        *,
+        seconds: float,
+        hang: Path | None,
+        die: Path | None,
     ) -> None:
         self._inner = inner
         self.journal = journal
         self._seconds = seconds
         self._hang = hang
+        self._die = die
 
     def chunk_file_service(self) -> ChunkFileService:
         return _WitnessedService(self._inner.chunk_file_service(), self)
@@ -89,6 +99,12 @@ class WitnessedStore:
         while time.monotonic() < until:
             time.sleep(0.05)
             heartbeat()
+
+    def die_if_told(self) -> None:
+        """Be killed, if this store was told to."""
+        if self._die is not None and self._die.exists():
+            self._die.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
         return cast("Reaping", self._inner).reap(upload, may_remove)
@@ -116,6 +132,7 @@ class _WitnessedService:
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         self._inner.initialize_chunk(upload)
+        self._store.die_if_told()
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         self._write(part, done=False)
