@@ -72,7 +72,7 @@ def reconcile(
         raise UnknownService(service, list(settings.services))
     services = [service] if service else sorted(settings.services)
     waker = wakeup.ProducerWaker(settings.broker)
-    search = Reconcile(session.ledger, Stores(settings.services), waker, settings)
+    search = Reconcile(session.used_ledger, Stores(settings.services), waker, settings)
     teller = _Teller(session.output, ReconcileReport(unlisted=search.unlisted(services)))
     for name in services:
         with teller.progress(f"looking at what is unfinished in {name}"):
@@ -154,8 +154,9 @@ class _Teller:
 
     def _summary(self) -> str:
         report = self.report
-        removed = f"{report.removed} removed" if report.removed else f"{report.orphans} orphans"
+        freed = "freed" if report.removed else "to be freed"
         return (
-            f"{report.unfinished} unfinished, {removed}, {size_text(report.size)}; "
-            f"{report.uploads} uploads, {report.lost + report.stored + report.missing} at odds"
+            f"unfinished: {report.unfinished}, orphans: {report.orphans}, "
+            f"removed: {report.removed}, {freed}: {size_text(report.size)}; "
+            f"uploads: {report.uploads}, at odds: {report.lost + report.stored + report.missing}"
         )

@@ -16,7 +16,7 @@ import click
 
 from chunkferry import ChunkManager, config, connection, keys
 from chunkferry.config import Settings
-from chunkferry.errors import UploadNotFound
+from chunkferry.errors import ConfigError, UploadNotFound
 from chunkferry.ledger import RedisLedger
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.cli import runfile
@@ -75,9 +75,28 @@ class Session:
     @cached_property
     def ledger(self) -> RedisLedger:
         """All that is known of the uploads; raises as ``manager``."""
-        ledger = RedisLedger(connection.connect(self.settings.redis_url), self.settings)
+        ledger = self._ledger
         ledger.records.require_usable()
         return ledger
+
+    @cached_property
+    def used_ledger(self) -> RedisLedger:
+        """The same, of a Redis that was used before.
+
+        Raises:
+            ConfigError: it is empty: whoever asks means another one.
+            RedisUnavailable: it does not answer.
+        """
+        if self._ledger.records.is_new():
+            raise ConfigError(
+                "this Redis has never held an upload: with the wrong one, all that is unfinished "
+                "at the stores would look left over; correct CHUNKFERRY_REDIS_URL"
+            )
+        return self.ledger
+
+    @cached_property
+    def _ledger(self) -> RedisLedger:
+        return RedisLedger(connection.connect(self.settings.redis_url), self.settings)
 
     def find(self, target: str, service: str | None = None) -> ChunkUpload:
         """The upload with this id; or the newest one to this path, ended or not.
