@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,12 +16,15 @@ import pytest
 from tests import storing
 from tests.servers.s3 import S3Server
 from tests.storing import PART, Store, crc32c, cut, new_upload, no_heartbeat, send
+from tests.waiting import wait_until
 
+from chunkferry.parts import MIB
 from chunkferry.services import Unfinished
 from chunkferry.storage import from_url
 from chunkferry.storage.memory import MemoryStore
 from chunkferry.storage.s3 import audit
 from chunkferry.upload import ChunkUpload
+from chunkferry_worker import tether
 
 A_DAY = timedelta(days=1)
 ODD_PATHS = ["a b/c d.txt", "übung/日本語/🦆.bin", "100%/50%25.bin", "a#b&c=d+e?.bin", "<\"'>"]
@@ -232,3 +237,24 @@ def test_a_file_that_was_written_to_is_not_removed(tmp_path: Path) -> None:
     (found,) = listed(store)
     assert store.remove(found)
     assert not file.exists()
+
+
+def test_a_put_that_was_killed_can_be_removed(tmp_path: Path) -> None:
+    """It leaves a file that is ours, with the bytes written so far."""
+    code = (
+        "import pathlib, sys; from chunkferry.storage.local import LocalStore;"
+        "LocalStore(pathlib.Path(sys.argv[1])).put('a', sys.stdin.buffer)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    store = cast("Store", from_url(f"file://{tmp_path}"))
+    with tether.spawn(command, stdin=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        child.stdin.write(b"x" * MIB)
+        child.stdin.flush()
+        wait_until(lambda: sum(map(store.weigh, listed(store))) == MIB, 30, what="it writes")
+        child.kill()
+    (found,) = listed(store)
+    assert found.is_ours
+    assert store.remove(found)
+    assert list((tmp_path / ".chunkferry").iterdir()) == []
+    assert not store.exists("a")

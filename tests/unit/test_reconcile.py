@@ -403,6 +403,16 @@ def test_a_run_whose_time_is_over_goes_on_next_time(world: World) -> None:
     assert not world.reconcile.run().more
 
 
+def test_what_stays_does_not_keep_a_run_from_what_follows(world: World) -> None:
+    """A run goes on behind what is in use, instead of looking at that again and again."""
+    world = World(settings=world.settings.changed(slice_seconds=1e-9))
+    world.forgotten()
+    world.age()
+    for number in range(3):
+        world.forgotten(str(number))
+    assert sum(world.reconcile.run().removed for _ in range(4)) == 1
+
+
 def test_a_store_is_listed_no_further_than_needed(world: World) -> None:
     """The listing is taken up page by page."""
     world = World(settings=world.settings.changed(slice_seconds=1e-9))

@@ -84,8 +84,8 @@ class Orphans:
         )
 
     def _sessions_in_use(self) -> set[str]:
-        uploads = self.records.list_uploads()
-        return {upload.session for upload in uploads if not upload.has_ended} - {""}
+        # An ended upload has none.
+        return {upload.session for upload in self.records.list_uploads()} - {""}
 
     def _is_in_use(self, found: Unfinished) -> bool:
         """True if it may belong to an upload that has not ended, recorded or not."""

@@ -83,5 +83,8 @@ def _key(bucket: Bucket, found: Unfinished) -> str:
 
 def _time_of(headers: dict[str, Any]) -> datetime:
     """The server's own clock, by which it dates sessions; ours where it does not say."""
-    date = headers.get("date")
-    return parsedate_to_datetime(date) if date else datetime.now(UTC)
+    try:
+        said = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return datetime.now(UTC)
+    return said if said.tzinfo else said.replace(tzinfo=UTC)
