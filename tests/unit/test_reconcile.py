@@ -17,13 +17,19 @@ from tests.storing import cut, new_upload, send
 
 from chunkferry import ChunkManager, State
 from chunkferry.config import Settings, load
-from chunkferry.errors import InvalidArgument, RedisUnavailable, StoreRefused, StoreUnavailable
+from chunkferry.errors import (
+    InvalidArgument,
+    RedisUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+)
 from chunkferry.parts import MIB
 from chunkferry.services import ChunkStore, Unfinished
 from chunkferry.storage import Stores
 from chunkferry.storage.local import LocalStore
 from chunkferry.storage.memory import MemoryFileService
 from chunkferry.testing import ManualClock, MemoryLedger, MemoryStore, RecordingWaker
+from chunkferry.upload import ChunkUpload
 from chunkferry_worker.drain import Drain
 from chunkferry_worker.findings import Finding, Verdict
 from chunkferry_worker.reconcile import Reconcile
@@ -599,3 +605,71 @@ def test_the_file_of_a_put_is_recognised(tmp_path: Path) -> None:
     store.put("a", Reader())  # type: ignore[arg-type]  # the least of a reader
     assert seen == [True]
     assert list(store.unfinished()) == []
+
+
+# --- anything, in any order ---------------------------------------------------------------------
+
+
+class Play:
+    """Producers, workers, strangers and time, as chance will have it."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._chance = random.Random(seed)
+
+    def step(self) -> None:
+        """Let something happen."""
+        steps = [self._begin, self._send, self._cancel, self.work, self._forget, self._wait]
+        likely = [3, 4, 1, 4, 2, 2]
+        self._chance.choices(steps, likely)[0]()
+
+    def work(self) -> None:
+        """The sweep, and all workers that it and others woke."""
+        self._world.sweep()
+        for upload_id in self._world.waker.take():
+            self._world.drain(upload_id)
+
+    def _begin(self) -> None:
+        filepath = f"f{self._chance.randrange(3)}"
+        if not self._world.manager.upload_exists(filepath):
+            self._world.manager.create(filepath, 3 * PART)
+
+    def _receiving(self) -> list[ChunkUpload]:
+        """One upload that takes data, if there is one."""
+        found = list(self._world.manager.list_uploads(state=State.RECEIVING))
+        return self._chance.sample(found, min(1, len(found)))
+
+    def _send(self) -> None:
+        for upload in self._receiving():
+            self._world.manager.append(upload.upload_id, upload.received, CONTENT[:PART])
+
+    def _cancel(self) -> None:
+        for upload in self._receiving():
+            self._world.manager.cancel(upload.upload_id)
+
+    def _forget(self) -> None:
+        self._world.forgotten(f"f{self._chance.randrange(4)}")
+
+    def _wait(self) -> None:
+        self._world.advance(EXPIRY * self._chance.random() * 2)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_happens_only_orphans_go(world: World, seed: int) -> None:
+    """No upload that lives ever loses its session; in the end nothing is left of any."""
+    play = Play(world, seed)
+    removed = in_use = 0
+    for _ in range(200):
+        play.step()
+        verdicts = world.verdicts()
+        removed += verdicts.count(Verdict.REMOVED)
+        in_use += verdicts.count(Verdict.IN_USE)
+        alive = [upload for upload in world.manager.list_uploads() if not upload.has_ended]
+        assert {upload.session for upload in alive} - {""} <= set(world.store.sessions)
+    assert removed
+    assert in_use
+    for _ in range(5):
+        world.age()
+        play.work()
+    assert world.reconcile.run().lost == 0
+    assert world.store.sessions == {}
