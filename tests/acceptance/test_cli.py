@@ -514,3 +514,34 @@ def test_reconcile_needs_redis(littered: Console) -> None:
     littered.environment["CHUNKFERRY_REDIS_URL"] = "redis://127.0.0.1:1/0"
     littered.run("reconcile", "--remove", code=4)
     assert len(unfinished(littered)) == 3
+
+
+#: A store whose Redis is killed between two of its leftovers.
+DEADLY_STORE = """
+import os, pathlib, signal
+from chunkferry.storage.local import LocalStore
+
+class Deadly(LocalStore):
+    def remove(self, found):
+        done = super().remove(found)
+        os.kill(int(os.environ["REDIS_PID"]), signal.SIGKILL)
+        return done
+
+def store(options):
+    return Deadly(pathlib.Path(options["root"]))
+"""
+
+
+def test_reconcile_tells_what_it_removed_before_redis_went_away(littered: Console) -> None:
+    """Code 4, and a report that says that there is more to look at."""
+    with connect(littered.environment["CHUNKFERRY_REDIS_URL"]) as client:
+        littered.environment["REDIS_PID"] = str(client.info("server")["process_id"])
+    (littered.folder / "deadly.py").write_text(DEADLY_STORE)
+    root = littered.folder / "objects"
+    (root / ".chunkferry" / f"put-{'1' * 32}").write_bytes(b"7 bytes")
+    os.utime(root / ".chunkferry" / f"put-{'1' * 32}", (0, 0))
+    services = {"default": f"deadly:store?root={root}"}
+    littered.environment["CHUNKFERRY_SERVICES"] = json.dumps(services)
+    report = littered.json("reconcile", "--remove", code=4)
+    assert (report["removed"], report["size"], report["more"]) == (1, 7, True)
+    assert len(unfinished(littered)) == 3

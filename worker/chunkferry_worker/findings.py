@@ -34,8 +34,8 @@ class Finding:
     filepath: str
     #: Empty where the store does not tell.
     upload_id: str = ""
-    #: How long something unfinished has been there; zero for anything else.
-    age: timedelta = timedelta(0)
+    #: How long something unfinished has been there; None for an upload.
+    age: timedelta | None = None
     #: Bytes that an orphan takes up, or took up.
     size: int = 0
     #: What is to be known beside the verdict, as a sentence; empty if nothing.
@@ -78,7 +78,11 @@ class ReconcileReport:
     more: bool = False
 
     def count(self, finding: Finding) -> None:
-        """Add one finding about something unfinished, or about an upload."""
+        """Add one finding."""
+        if finding.age is None:
+            self.uploads += 1
+        else:
+            self.unfinished += 1
         match finding.verdict:
             case Verdict.ORPHAN:
                 self.orphans += 1

@@ -69,9 +69,9 @@ class Reconcile:
         random.shuffle(services)
         for service in services:
             begin = partial(self.orphans, service, remove=True)
-            report.unfinished += self._go_on(service, begin, deadline, report)
+            self._go_on(service, begin, deadline, report)
         deadline = time.monotonic() + self._settings.slice_seconds / 2
-        report.uploads += self._go_on("", partial(self.uploads, wake=True), deadline, report)
+        self._go_on("", partial(self.uploads, wake=True), deadline, report)
         report.unlisted = self.unlisted(self._stores.names)
         return report
 
@@ -143,15 +143,13 @@ class Reconcile:
         begin: Callable[[], Iterator[Finding]],
         deadline: float,
         report: ReconcileReport,
-    ) -> int:
-        """Go on with a search, or begin anew; return how many things were looked at."""
-        seen = 0
+    ) -> None:
+        """Go on with a search, or begin anew."""
         # Of two runs at once the later one begins anew, which does no harm.
         findings = self._begun.pop(name, None)
         try:
             findings = begin() if findings is None else findings
             for finding in findings:
-                seen += 1
                 report.count(finding)
                 if time.monotonic() > deadline:
                     self._begun[name] = findings
@@ -172,7 +170,6 @@ class Reconcile:
                 "Cannot look for what is left at a store.",
                 extra={"action": "reconcile", "service": name},
             )
-        return seen
 
     def _compared(self, upload: ChunkUpload, *, wake: bool) -> Finding:
         verdict = self._verdict(upload)

@@ -14,7 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from chunkferry import config, wakeup
-from chunkferry.errors import ChunkferryError, ConfigError, StoreError, UnknownService
+from chunkferry.errors import (
+    ChunkferryError,
+    ConfigError,
+    RedisUnavailable,
+    StoreError,
+    UnknownService,
+)
 from chunkferry.storage import Stores
 from chunkferry_worker.cli.inspect import span_text
 from chunkferry_worker.cli.output import Exit, Output, exit_code, printable, size_text
@@ -74,15 +80,20 @@ def reconcile(
     waker = wakeup.ProducerWaker(settings.broker)
     search = Reconcile(session.used_ledger, Stores(settings.services), waker, settings)
     teller = _Teller(session.output, ReconcileReport(unlisted=search.unlisted(services)))
-    for name in services:
-        with teller.progress(f"looking at what is unfinished in {name}"):
-            try:
-                found = search.orphans(name, remove=remove, older_than=older_than)
-                teller.report.unfinished += teller.tell(found)
-            except (StoreError, ConfigError) as exc:
-                teller.fail(exc)
-    with teller.progress("looking at uploads"):
-        teller.report.uploads += teller.tell(search.uploads(services, wake=remove))
+    try:
+        for name in services:
+            with teller.progress(f"looking at what is unfinished in {name}"):
+                try:
+                    teller.tell(search.orphans(name, remove=remove, older_than=older_than))
+                except (StoreError, ConfigError) as exc:
+                    teller.fail(exc)
+        with teller.progress("looking at uploads"):
+            teller.tell(search.uploads(services, wake=remove))
+    except (RedisUnavailable, KeyboardInterrupt):
+        # What was removed so far is told all the same.
+        teller.report.more = True
+        teller.conclude()
+        raise
     teller.conclude()
     return teller.code
 
@@ -106,19 +117,16 @@ class _Teller:
         """Say on a terminal what is being done."""
         if self._output.as_json or not self._output.err.is_terminal:
             return nullcontext()
-        return self._output.err.status(f"{printable(text)} …")
+        return self._output.err.status(Text(f"{printable(text)} …"))
 
-    def tell(self, findings: Iterable[Finding]) -> int:
-        """Tell of each finding that is worth it; return how many there were."""
-        seen = 0
+    def tell(self, findings: Iterable[Finding]) -> None:
+        """Tell of each finding that is worth it."""
         for finding in findings:
-            seen += 1
             self.report.count(finding)
             if finding.verdict in WRONG:
                 self.code = self.code or Exit.FAILED
             if finding.verdict not in _SILENT:
                 self._add(finding)
-        return seen
 
     def fail(self, error: ChunkferryError) -> None:
         """A store cannot be looked at."""
@@ -140,14 +148,15 @@ class _Teller:
 
     def _add(self, finding: Finding) -> None:
         if self._output.as_json:
-            record = {**asdict(finding), "age": finding.age.total_seconds()}
+            age = None if finding.age is None else finding.age.total_seconds()
+            record = {**asdict(finding), "age": age}
             self._output.result({"event": "finding", **record}, "")
             return
         self._table.add_row(
             Text(finding.verdict, style=_COLOURS.get(finding.verdict, "")),
             printable(finding.service),
             printable(finding.filepath),
-            span_text(finding.age) if finding.age else "",
+            "" if finding.age is None else span_text(finding.age),
             size_text(finding.size) if finding.size else "",
             printable(finding.reason),
         )
