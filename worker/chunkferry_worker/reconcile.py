@@ -164,10 +164,12 @@ class Reconcile:
                 exc,
                 extra={"action": "reconcile", "service": name, "error": exc.code},
             )
-        except Exception:
+        except Exception as exc:
+            # Its text may quote what should not be logged.
             report.stuck += 1
-            log.exception(
-                "Cannot look for what is left at a store.",
+            log.error(  # noqa: TRY400 - see above
+                "Cannot look for what is left at a store: an unforeseen %s.",
+                type(exc).__name__,
                 extra={"action": "reconcile", "service": name},
             )
 
