@@ -11,6 +11,8 @@ import google_crc32c
 
 from chunkferry import keys, parts
 from chunkferry.services import (
+    Attesting,
+    Auditing,
     ChunkFileService,
     ChunkStore,
     HeadService,
@@ -29,11 +31,11 @@ from chunkferry.upload import ChunkUpload
 PART = parts.MIN_PART_SIZE
 
 
-class FileService(ChunkFileService, Portable, Reconciling, Protocol):
+class FileService(ChunkFileService, Portable, Reconciling, Attesting, Protocol):
     """What every built-in service can do."""
 
 
-class Store(ChunkStore, Reaping, Service, HeadService, Protocol):
+class Store(ChunkStore, Reaping, Auditing, Service, HeadService, Protocol):
     """What every built-in store can do."""
 
     def chunk_file_service(self) -> FileService:

@@ -136,6 +136,9 @@ class Settings(BaseSettings):
         15.0, description="when a wake-up that nobody answered is sent again"
     )
     sweep_seconds: PositiveFloat = Field(3.0, description="beat of the sweep")
+    reconcile_seconds: float = Field(
+        3600.0, ge=0, description="beat of the search for leftovers at the stores; 0 for none"
+    )
     beat_file: Path | None = Field(
         None, description="file that beat touches with each sweep: a sign of life for health checks"
     )
@@ -169,6 +172,16 @@ class Settings(BaseSettings):
         Late requests of a dead holder land within its lease; the record must still exist.
         """
         return min(timedelta(seconds=self.lease_seconds * 2), self.result_ttl / 2)
+
+    @cached_property
+    def orphan_age(self) -> timedelta:
+        """How old something unfinished must be before it can count as a leftover.
+
+        The longest life of an upload and of its record, and two leases more: for late requests,
+        and for clocks that differ.
+        """
+        longest = max(self.incomplete_upload_expiry, self.failed_upload_expiry)
+        return longest + self.result_ttl + timedelta(seconds=2 * self.lease_seconds)
 
     def changed(self, **fields: object) -> Settings:
         """These settings with some fields set otherwise; raises as ``load``."""

@@ -39,13 +39,18 @@ def new_upload_id(shard: int) -> str:
     return f"{shard}-{secrets.token_hex(16)}"
 
 
+def is_upload_id(text: str) -> bool:
+    """True if ``text`` has the form of an upload id."""
+    return _UPLOAD_ID.fullmatch(text) is not None
+
+
 def shard_of(upload_id: str) -> int:
     """The shard an upload lives in.
 
     Raises:
         UploadNotFound: this was never an upload id.
     """
-    if not _UPLOAD_ID.fullmatch(upload_id):
+    if not is_upload_id(upload_id):
         raise UploadNotFound(upload_id)
     return int(upload_id.partition("-")[0])
 

@@ -10,7 +10,7 @@ always holds the same bytes (``chunkferry.parts``). Services translate foreign e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, runtime_checkable
@@ -193,6 +193,17 @@ class SinglePut(Protocol):
         """True if an object of ``length`` bytes may be stored this way."""
 
 
+@runtime_checkable
+class Attesting(Protocol):
+    """A service that can tell whether its session is still open at the store.
+
+    Without it, a session that the store has forgotten is noticed at the upload's next part.
+    """
+
+    def has_session(self) -> bool:
+        """True if the store knows the session that was restored."""
+
+
 class ChunkFileServiceFactory(Protocol):
     """Makes a ``ChunkFileService`` for each upload."""
 
@@ -222,6 +233,41 @@ class Reaping(Protocol):
         (False once another upload to the path is alive), and only then removes what it listed:
         so a session of a newer upload is never among them.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """Something unfinished at a store, as its listing shows it."""
+
+    #: What the store calls it. Secret, hence never shown.
+    name: str = field(repr=False)
+    #: How long ago it began or last changed, by the store's own clock.
+    age: timedelta
+    #: Where the object would go; or where the unfinished file lies, if that is all there is.
+    filepath: str
+    #: The upload it belongs to; empty where the listing does not tell.
+    upload_id: str = ""
+    #: False if it may be another program's: then it is shown, and never removed.
+    is_ours: bool = True
+
+
+@runtime_checkable
+class Auditing(Protocol):
+    """A store that can list all that is unfinished in it, whoever began it.
+
+    Without it, sessions that Redis knows nothing of any more wait for the store's own lifecycle
+    rules. The caller guarantees that it first lists, then asks Redis who is alive, and only then
+    removes what it had listed: so nothing that began meanwhile is ever among it.
+    """
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Everything unfinished within the store's own bounds, fetched page by page."""
+
+    def weigh(self, found: Unfinished) -> int:
+        """The bytes it takes up; 0 if it is gone."""
+
+    def remove(self, found: Unfinished) -> bool:
+        """Remove it, and nothing else; False if it is gone, or is not what was listed."""
 
 
 # --- the producers' side ----------------------------------------------------------------------

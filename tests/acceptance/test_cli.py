@@ -432,3 +432,130 @@ def test_doctor_finds_a_redis_that_is_not_there(tmp_path: Path) -> None:
     console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": "redis://127.0.0.1:1/0"})
     found = verdicts(console.run("doctor", "--json", code=1).lines)
     assert found == {"redis": "bad", "broker": "bad", "store default": "good"}
+
+
+# --- reconcile --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def littered(idle: Console) -> Console:
+    """A folder with an old unfinished file that nobody knows, and one of an upload that waits."""
+    root = idle.folder / "objects"
+    idle.environment["CHUNKFERRY_SERVICES"] = json.dumps({"default": f"file://{root}"})
+    idle.run("put", idle.file("waiting", MIB), "--no-wait")
+    (listed,) = idle.run("ls", "--json").lines
+    folder = root / ".chunkferry"
+    folder.mkdir(parents=True)
+    for name in (listed["upload_id"], f"put-{'0' * 32}", "notes.txt"):
+        (folder / name).write_bytes(b"7 bytes")
+        os.utime(folder / name, (0, 0))
+    return idle
+
+
+def unfinished(console: Console) -> list[str]:
+    return sorted(path.name for path in (console.folder / "objects/.chunkferry").iterdir())
+
+
+def test_reconcile_shows_orphans_and_removes_nothing(littered: Console) -> None:
+    """Without --remove it is a dry run, which ends with 1 as long as there is an orphan."""
+    before = unfinished(littered)
+    *findings, report = littered.run("reconcile", "--json", code=1).lines
+    assert [(f["verdict"], f["filepath"], f["size"]) for f in findings] == [
+        ("foreign", ".chunkferry/notes.txt", 0),
+        ("orphan", f".chunkferry/put-{'0' * 32}", 7),
+    ]
+    assert (report["event"], report["orphans"], report["size"]) == ("report", 1, 7)
+    assert (report["unfinished"], report["removed"], report["foreign"]) == (3, 0, 1)
+    assert before == unfinished(littered)
+
+
+def test_reconcile_removes_what_no_upload_knows(littered: Console) -> None:
+    """Then all is well; what is in use, or not ours, is where it was."""
+    report = littered.json("reconcile", "--remove")
+    assert (report["removed"], report["orphans"], report["size"]) == (1, 0, 7)
+    (upload,) = littered.run("ls", "--json").lines
+    assert unfinished(littered) == sorted([upload["upload_id"], "notes.txt"])
+    assert littered.json("reconcile")["unfinished"] == 2
+
+
+def test_reconcile_speaks_to_people(littered: Console) -> None:
+    """A table of what was found, and a sentence."""
+    finished = littered.run("reconcile", code=1)
+    assert "orphan" in finished.out
+    assert f".chunkferry/put-{'0' * 32}" in finished.out
+    assert finished.out.splitlines()[-1].startswith(
+        "unfinished: 3, orphans: 1, removed: 0, to be freed: 7 B"
+    )
+    assert "another program's" in finished.err
+
+
+def test_reconcile_leaves_alone_what_is_younger(littered: Console) -> None:
+    """--older-than takes seconds or ISO 8601, and nothing shorter than an upload may live."""
+    assert littered.json("reconcile", "--older-than", "P99999D")["orphans"] == 0
+    assert littered.json("reconcile", "--older-than", "P2D", code=1)["orphans"] == 1
+    refused = littered.run("reconcile", "--remove", "--older-than", "3600", code=2)
+    assert "3600 s is too short" in refused.err
+    assert "neither seconds" in littered.run("reconcile", "--older-than", "soon", code=2).err
+    assert len(unfinished(littered)) == 3
+
+
+def test_reconcile_looks_at_every_store_it_can(littered: Console) -> None:
+    """A store at fault is told of, and does not hide the others; --service chooses."""
+    (littered.folder / "wall").touch()
+    services = json.loads(littered.environment["CHUNKFERRY_SERVICES"])
+    services["broken"] = f"file://{littered.folder}/wall/in"
+    littered.environment["CHUNKFERRY_SERVICES"] = json.dumps(services)
+    finished = littered.run("reconcile", "--remove", "--json", code=1)
+    assert json.loads(finished.err.splitlines()[-1])["code"] == "store_refused"
+    assert (finished.lines[-1]["removed"], finished.lines[-1]["stuck"]) == (1, 1)
+    assert littered.json("reconcile", "--service", "default")["stuck"] == 0
+    littered.run("reconcile", "--service", "absent", code=2)
+
+
+def test_reconcile_refuses_a_redis_that_was_never_used(
+    littered: Console, fresh_redis: FreshRedis
+) -> None:
+    """To a wrong Redis everything would look left over."""
+    littered.environment["CHUNKFERRY_REDIS_URL"] = fresh_redis().url
+    for _ in range(2):
+        refused = littered.run("reconcile", "--remove", code=2)
+        assert "never held an upload" in refused.err
+    assert len(unfinished(littered)) == 3
+
+
+def test_reconcile_needs_redis(littered: Console) -> None:
+    """Without it nobody knows what is in use."""
+    littered.environment["CHUNKFERRY_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    littered.run("reconcile", "--remove", code=4)
+    assert len(unfinished(littered)) == 3
+
+
+#: A store whose Redis is killed between two of its leftovers.
+DEADLY_STORE = """
+import os, pathlib, signal
+from chunkferry.storage.local import LocalStore
+
+class Deadly(LocalStore):
+    def remove(self, found):
+        done = super().remove(found)
+        os.kill(int(os.environ["REDIS_PID"]), signal.SIGKILL)
+        return done
+
+def store(options):
+    return Deadly(pathlib.Path(options["root"]))
+"""
+
+
+def test_reconcile_tells_what_it_removed_before_redis_went_away(littered: Console) -> None:
+    """Code 4, and a report that says that there is more to look at."""
+    with connect(littered.environment["CHUNKFERRY_REDIS_URL"]) as client:
+        littered.environment["REDIS_PID"] = str(client.info("server")["process_id"])
+    (littered.folder / "deadly.py").write_text(DEADLY_STORE)
+    root = littered.folder / "objects"
+    (root / ".chunkferry" / f"put-{'1' * 32}").write_bytes(b"7 bytes")
+    os.utime(root / ".chunkferry" / f"put-{'1' * 32}", (0, 0))
+    services = {"default": f"deadly:store?root={root}"}
+    littered.environment["CHUNKFERRY_SERVICES"] = json.dumps(services)
+    report = littered.json("reconcile", "--remove", code=4)
+    assert (report["removed"], report["size"], report["more"]) == (1, 7, True)
+    assert len(unfinished(littered)) == 3

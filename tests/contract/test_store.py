@@ -16,6 +16,8 @@ from tests.storing import PART, FileService, Store, crc32c, cut, new_upload, no_
 
 from chunkferry.errors import IntegrityError, InvalidPath, LeaseLost, SessionLost
 from chunkferry.services import (
+    Attesting,
+    Auditing,
     ChunkFileService,
     ChunkStore,
     HeadService,
@@ -115,8 +117,10 @@ def complete(service: FileService, parts: list[StoredPart], data: bytes) -> Stor
 def test_it_has_all_abilities(store: Store) -> None:
     """Every built-in store implements every port that the worker makes use of."""
     service = store.chunk_file_service()
-    assert all(isinstance(store, port) for port in (ChunkStore, Reaping, Service, HeadService))
-    assert all(isinstance(service, port) for port in (ChunkFileService, Portable, Reconciling))
+    of_store = (ChunkStore, Reaping, Auditing, Service, HeadService)
+    of_service = (ChunkFileService, Portable, Reconciling, Attesting)
+    assert all(isinstance(store, port) for port in of_store)
+    assert all(isinstance(service, port) for port in of_service)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -389,6 +393,18 @@ def test_reaping_never_touches_a_newer_session(subject: Subject) -> None:
         open_newer()
     complete(sessions[0], send(sessions[0], cut(b"data")), b"data")
     assert storing.read(subject.store, newer.filepath) == b"data"
+
+
+def test_a_session_is_known_until_its_end(store: Store) -> None:
+    """It is open from its beginning until the object is complete or the session removed."""
+    upload = new_upload(length=4)
+    service = started(store, upload)
+    assert restored(store, upload, service).has_session()
+    complete(service, send(service, cut(b"data")), b"data")
+    assert not restored(store, upload, service).has_session()
+    other = started(store, upload)
+    other.cleanup(storing.no_heartbeat)
+    assert not other.has_session()
 
 
 def test_stored_parts_are_recognised(store: Store) -> None:

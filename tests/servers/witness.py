@@ -4,7 +4,8 @@ Named in ``CHUNKFERRY_SERVICES`` as ``tests.servers.witness:store?url=…&journa
 third party adds a store. It can also make each part slow (``seconds=…``, with progress all the
 time), or hang once, without progress, in the first call after the file ``hang=…`` was made. While
 the file ``poison=…`` exists, storing the path that stands in it kills this process; with
-``kills=worker``, the main process of the worker as well.
+``kills=worker``, the main process of the worker as well. It has its process killed once, right
+after the first session begun while the file ``die=…`` is there.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from chunkferry.services import (
+    Attesting,
+    Auditing,
     ChunkFileService,
     ChunkStore,
     Heartbeat,
@@ -28,6 +31,7 @@ from chunkferry.services import (
     Reconciling,
     StoredObject,
     StoredPart,
+    Unfinished,
 )
 from chunkferry.storage import from_url
 from chunkferry.upload import ChunkUpload
@@ -67,6 +71,7 @@ def store(options: dict[str, str]) -> ChunkStore:
             file=Path(options["poison"]) if "poison" in options else None,
             kills_worker=options.get("kills") == "worker",
         ),
+        die=Path(options["die"]) if "die" in options else None,
     )
 
 
@@ -99,12 +104,14 @@ class WitnessedStore:
         seconds: float,
         hang: Path | None,
         poison: Poison,
+        die: Path | None,
     ) -> None:
         self._inner = inner
         self.journal = journal
         self._seconds = seconds
         self._hang = hang
         self.poison = poison
+        self._die = die
 
     def chunk_file_service(self) -> ChunkFileService:
         return _WitnessedService(self._inner.chunk_file_service(), self)
@@ -119,8 +126,23 @@ class WitnessedStore:
             time.sleep(0.05)
             heartbeat()
 
+    def die_if_told(self) -> None:
+        """Be killed, if this store was told to."""
+        if self._die is not None and self._die.exists():
+            self._die.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
         return cast("Reaping", self._inner).reap(upload, may_remove)
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        return cast("Auditing", self._inner).unfinished()
+
+    def weigh(self, found: Unfinished) -> int:
+        return cast("Auditing", self._inner).weigh(found)
+
+    def remove(self, found: Unfinished) -> bool:
+        return cast("Auditing", self._inner).remove(found)
 
 
 class _WitnessedService:
@@ -136,6 +158,7 @@ class _WitnessedService:
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         self._inner.initialize_chunk(upload)
+        self._store.die_if_told()
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         self._write(part, done=False)
@@ -155,6 +178,9 @@ class _WitnessedService:
 
     def find_part(self, part: Part) -> str | None:
         return cast("Reconciling", self._inner).find_part(part)
+
+    def has_session(self) -> bool:
+        return cast("Attesting", self._inner).has_session()
 
     def cleanup(self, confirm: Heartbeat) -> None:
         self._inner.cleanup(confirm)

@@ -6,12 +6,14 @@ import os
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import md5
 
 import pytest
 from tests.servers.faulty_s3 import (
     Answer,
     FaultyS3,
+    Handler,
     answer,
     error,
     lose_answer,
@@ -387,6 +389,97 @@ def test_cleanup_gives_up_on_endless_sessions(case: Case) -> None:
     )
     with pytest.raises(StoreUnavailable, match="still listed"):
         case.service.cleanup(no_heartbeat)
+
+
+def listing(*uploads: str, marker: str = "") -> Answer:
+    """What is unfinished, as S3 lists it; ``marker`` if there is more."""
+    more = f"<IsTruncated>true</IsTruncated><NextKeyMarker>{marker}</NextKeyMarker>"
+    body = "".join(f"<Upload>{upload}</Upload>" for upload in uploads)
+    return answer(
+        200,
+        f"<ListMultipartUploadsResult>{more if marker else ''}{body}</ListMultipartUploadsResult>",
+    )
+
+
+def session(key: str, initiated: str = "") -> str:
+    """One unfinished upload of a listing."""
+    date = f"<Initiated>{initiated}</Initiated>" if initiated else ""
+    return f"<Key>{key}</Key><UploadId>s-{key}</UploadId>{date}"
+
+
+def test_what_a_server_lists_beside_the_prefix_is_passed_over(case: Case) -> None:
+    """Some servers do not heed the prefix that they are asked for."""
+    keys = ("prefix/file", "prefixed/file", "stranger/file", "file")
+    case.server.on("GET uploads", listing(*map(session, keys)))
+    assert [found.filepath for found in case.store.unfinished()] == ["file"]
+
+
+def test_an_unfinished_upload_without_a_date_is_never_old(case: Case) -> None:
+    """What cannot be told is not guessed."""
+    case.server.on("GET uploads", listing(session("prefix/file")))
+    assert [found.age for found in case.store.unfinished()] == [timedelta(0)]
+
+
+@pytest.mark.parametrize(
+    ("date", "hours"),
+    [
+        ("Wed, 01 Jan 2020 12:00:00 GMT", 2),
+        ("Wed, 01 Jan 2020 12:00:00 -0000", 2),
+        ("Wed, 01 Jan 2020 12:00:00 +0200", 0),
+    ],
+)
+def test_an_age_is_told_by_the_servers_clock(case: Case, date: str, hours: int) -> None:
+    """Ours may differ by years."""
+
+    def dated(handler: Handler) -> None:
+        handler.date_time_string = lambda *_: date  # type: ignore[method-assign]  # its clock
+        listing(session("prefix/file", "2020-01-01T10:00:00.000Z"))(handler)
+
+    case.server.on("GET uploads", dated)
+    assert [found.age for found in case.store.unfinished()] == [timedelta(hours=hours)]
+
+
+def test_a_server_without_a_clock_is_dated_by_ours(case: Case) -> None:
+    """Whatever a proxy has made of the header."""
+
+    def undated(handler: Handler) -> None:
+        handler.date_time_string = lambda *_: "nonsense"  # type: ignore[method-assign]  # no clock
+        listing(session("prefix/file", "2020-01-01T10:00:00.000Z"))(handler)
+
+    case.server.on("GET uploads", undated)
+    assert [found.age > timedelta(days=365) for found in case.store.unfinished()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (error(403, "AccessDenied"), StoreRefused),
+        (error(503, "SlowDown"), StoreUnavailable),
+        (listing(session("prefix/file"), marker="prefix/file"), StoreRefused),
+    ],
+    ids=["denied", "slow", "endless"],
+)
+def test_a_listing_that_fails_is_no_empty_one(
+    case: Case, refusal: Answer, kind: type[ChunkferryError]
+) -> None:
+    """Without permission, under load, and where a server gives the same page again and again."""
+    case.server.on("GET uploads", refusal)
+    with pytest.raises(kind):
+        list(case.store.unfinished())
+
+
+@pytest.mark.parametrize(
+    ("call", "operation"), [("weigh", "GET uploadId"), ("remove", "DELETE uploadId")]
+)
+def test_what_is_gone_or_forbidden_is_told_apart(case: Case, call: str, operation: str) -> None:
+    """A session that somebody else removed weighs nothing; one without permission is an error."""
+    case.server.on("GET uploads", listing(session("prefix/file")))
+    (found,) = case.store.unfinished()
+    case.server.on(operation, error(404, "NoSuchUpload"))
+    assert not getattr(case.store, call)(found)
+    case.server.on(operation, error(403, "AccessDenied"))
+    with pytest.raises(StoreRefused):
+        getattr(case.store, call)(found)
 
 
 def test_without_conditions_nothing_is_put_whole(case: Case) -> None:

@@ -18,6 +18,7 @@ from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
 from chunkferry_worker import failpoints
 from chunkferry_worker.drain import Drain
+from chunkferry_worker.reconcile import Reconcile
 from chunkferry_worker.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class Runtime:
         self._make()
         return self._sweep
 
+    @property
+    def reconcile(self) -> Reconcile:
+        """The reconcile of this process."""
+        self._make()
+        return self._reconcile
+
     def _ledger(self) -> RedisLedger:
         return RedisLedger(connection.connect(self._settings.redis_url), self._settings)
 
@@ -82,4 +89,5 @@ class Runtime:
                 should_stop=lambda: self._stopping.value,
             )
             self._sweep = Sweep(ledger, stores, waker, self._settings)
+            self._reconcile = Reconcile(ledger, stores, waker, self._settings)
             self._made_by = os.getpid()

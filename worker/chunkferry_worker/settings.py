@@ -15,6 +15,8 @@ from chunkferry.wakeup import DRAIN, publishing
 
 #: The task of the sweep.
 SWEEP: Final = "chunkferry.sweep"
+#: The task that looks for leftovers at the stores.
+RECONCILE: Final = "chunkferry.reconcile"
 #: Where the beat's scheduler finds ``Settings.beat_file``.
 BEAT_FILE: Final = "chunkferry_beat_file"
 #: The queue of everything but drains.
@@ -29,7 +31,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "task_queues": [_queue(DRAIN), _queue(MAINTENANCE)],
         "task_default_queue": MAINTENANCE,
-        "task_routes": {DRAIN: {"queue": DRAIN}, SWEEP: {"queue": MAINTENANCE}},
+        "task_routes": {
+            DRAIN: {"queue": DRAIN},
+            SWEEP: {"queue": MAINTENANCE},
+            RECONCILE: {"queue": MAINTENANCE},
+        },
         "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
@@ -38,10 +44,12 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "beat_scheduler": "chunkferry_worker.beat:SweepScheduler",
         BEAT_FILE: settings.beat_file,
         "beat_schedule": {
-            SWEEP: {
-                "task": SWEEP,
-                "schedule": settings.sweep_seconds,
-            }
+            task: {"task": task, "schedule": seconds}
+            for task, seconds in (
+                (SWEEP, settings.sweep_seconds),
+                (RECONCILE, settings.reconcile_seconds),
+            )
+            if seconds
         },
     }
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from chunkferry import wakeup
-from chunkferry_worker.settings import SWEEP
+from chunkferry_worker.settings import RECONCILE, SWEEP
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -26,3 +26,8 @@ def register(app: Celery, runtime: Runtime) -> None:
     def sweep() -> dict[str, Any]:
         """Look at all that is due."""
         return asdict(runtime.sweep.run())
+
+    @app.task(name=RECONCILE, shared=False)
+    def reconcile() -> dict[str, Any]:
+        """Find what stores and Redis do not agree on, and remove what is left over."""
+        return asdict(runtime.reconcile.run())

@@ -9,17 +9,25 @@ from __future__ import annotations
 import io
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import IO, BinaryIO, Final
 
 import google_crc32c
 
 from chunkferry.errors import ConfigError, InitError, IntegrityError, SessionLost
 from chunkferry.filepath import check_filepath
-from chunkferry.services import HeadInfo, Heartbeat, Part, StoredObject, StoredPart
+from chunkferry.services import (
+    HeadInfo,
+    Heartbeat,
+    Part,
+    StoredObject,
+    StoredPart,
+    Unfinished,
+)
 from chunkferry.storage import manifest
 from chunkferry.storage import url as urls
 from chunkferry.upload import ChunkUpload
@@ -34,6 +42,8 @@ class MemorySession:
     """One open session."""
 
     upload: ChunkUpload
+    #: Milliseconds since 1970, by the store's clock.
+    began_at: int
     #: The parts stored so far, by number.
     parts: dict[int, bytes] = field(default_factory=dict)
 
@@ -72,8 +82,14 @@ def from_url(url: str) -> MemoryStore:
 class MemoryStore:
     """A store in this process. Thread-safe; not shared with forked children."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], int] | None = None) -> None:
+        """Begin empty.
+
+        Args:
+            clock: milliseconds since 1970, such as a ``ManualClock``; default: the computer's.
+        """
         self._lock: Final = threading.Lock()
+        self._clock: Final = clock or _wall_clock
         #: Open sessions by id.
         self.sessions: Final[dict[str, MemorySession]] = {}
         #: Finished objects by path.
@@ -89,6 +105,26 @@ class MemoryStore:
         if not listed or not may_remove():
             return 0
         return sum(self.abort(session) for session in listed)
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """All open sessions."""
+        with self._lock:
+            now, sessions = self._clock(), dict(self.sessions)
+        for session_id, session in sessions.items():
+            yield Unfinished(
+                name=session_id,
+                age=timedelta(milliseconds=now - session.began_at),
+                filepath=session.upload.filepath,
+            )
+
+    def weigh(self, found: Unfinished) -> int:
+        """The bytes of the session's parts."""
+        session = self.sessions.get(found.name)
+        return sum(map(len, session.parts.values())) if session else 0
+
+    def remove(self, found: Unfinished) -> bool:
+        """Remove the session."""
+        return self.abort(found.name)
 
     def exists(self, filepath: str) -> bool:
         """True if the object exists."""
@@ -127,7 +163,7 @@ class MemoryStore:
         """Open a session for ``upload``; return its id."""
         check_filepath(upload.filepath)
         session_id = secrets.token_hex(8)
-        self.sessions[session_id] = MemorySession(upload=upload)
+        self.sessions[session_id] = MemorySession(upload=upload, began_at=self._clock())
         return session_id
 
     def session(self, session_id: str) -> MemorySession:
@@ -228,6 +264,10 @@ class MemoryFileService:
             return None
         return StoredObject(size=len(found.data), etag=found.etag)
 
+    def has_session(self) -> bool:
+        """True if the session is open."""
+        return self._session in self._store.sessions
+
     def abandon(self) -> None:
         """Remove the session of this instance."""
         self._store.abort(self._session)
@@ -245,6 +285,10 @@ class MemoryFileService:
             msg = "initialize_chunk or restore has to come first"
             raise InitError(msg)
         return self._bound
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _object(data: bytes, upload: ChunkUpload | None = None) -> MemoryObject:

@@ -22,6 +22,7 @@ from chunkferry_worker.cli.inspect import ls, show, watch
 from chunkferry_worker.cli.metrics import metrics
 from chunkferry_worker.cli.output import Exit, Output, exit_code
 from chunkferry_worker.cli.put import put
+from chunkferry_worker.cli.reconcile import reconcile
 from chunkferry_worker.cli.up import up
 
 _EPILOG: Final = "\b\nExit codes:\n" + "\n".join(
@@ -42,7 +43,7 @@ def main() -> None:
     """Ferry large files, chunk by chunk, into a store, and see how they are doing."""
 
 
-for _command in (up, put, ls, show, watch, cancel, requeue, doctor, metrics):
+for _command in (up, put, ls, show, watch, cancel, requeue, reconcile, doctor, metrics):
     _command.epilog = _EPILOG
     main.add_command(_command)
 

@@ -130,7 +130,7 @@ def _table(uploads: Iterable[ChunkUpload], *, wide: bool) -> Table:
     for upload in uploads:
         more = [
             printable(upload.service),
-            _span(now - upload.created_at),
+            span_text(now - upload.created_at),
             size_text(upload.received),
         ]
         table.add_row(
@@ -157,7 +157,7 @@ def _details(upload: ChunkUpload) -> Table:
         "stored": _bytes(upload.stored),
         "parts": f"{parts} of {size_text(upload.grid.part_size)}",
         "created": f"{upload.created_at:%Y-%m-%d %H:%M:%S} UTC",
-        "expires": "" if upload.has_ended else f"in {_span(left)} of silence",
+        "expires": "" if upload.has_ended else f"in {span_text(left)} of silence",
         "held by": upload.holder,
         "tries": str(upload.attempts) if upload.attempts else "",
         "type": upload.content_type,
@@ -182,7 +182,7 @@ def _state_text(state: str) -> Text:
     return Text(state, style=_COLOURS.get(State(state), "cyan") if state else "")
 
 
-def _span(span: timedelta) -> str:
+def span_text(span: timedelta) -> str:
     """A span as people say it, in its largest unit: ``3 h``."""
     seconds = max(0, int(span.total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):

@@ -16,7 +16,7 @@ import click
 
 from chunkferry import ChunkManager, config, connection, keys
 from chunkferry.config import Settings
-from chunkferry.errors import UploadNotFound
+from chunkferry.errors import ConfigError, UploadNotFound
 from chunkferry.ledger import RedisLedger
 from chunkferry.services import Health
 from chunkferry.upload import ChunkUpload
@@ -71,8 +71,29 @@ class Session:
             ConfigError: Redis is unfit for them.
             RedisUnavailable: it does not answer.
         """
-        self._ledger.records.require_usable()
-        return ChunkManager(settings=self.settings, ledger=self._ledger)
+        return ChunkManager(settings=self.settings, ledger=self.ledger)
+
+    @cached_property
+    def ledger(self) -> RedisLedger:
+        """All that is known of the uploads; raises as ``manager``."""
+        ledger = self._ledger
+        ledger.records.require_usable()
+        return ledger
+
+    @cached_property
+    def used_ledger(self) -> RedisLedger:
+        """The same, of a Redis that was used before.
+
+        Raises:
+            ConfigError: it is empty: whoever asks means another one.
+            RedisUnavailable: it does not answer.
+        """
+        if self._ledger.records.is_new():
+            raise ConfigError(
+                "this Redis has never held an upload: with the wrong one, all that is unfinished "
+                "at the stores would look left over; correct CHUNKFERRY_REDIS_URL"
+            )
+        return self.ledger
 
     @cached_property
     def health(self) -> Health:

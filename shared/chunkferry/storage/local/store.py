@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
 from chunkferry.errors import ConfigError
-from chunkferry.services import HeadInfo
+from chunkferry.services import HeadInfo, Unfinished
 from chunkferry.storage import url as urls
-from chunkferry.storage.local import tree
+from chunkferry.storage.local import audit, tree
 from chunkferry.storage.local.upload import LocalFileService
 from chunkferry.upload import ChunkUpload
 
@@ -57,6 +56,18 @@ class LocalStore:
         service.restore(upload, "")
         return int(service.remove_leftovers())
 
+    def unfinished(self) -> Iterator[Unfinished]:
+        """What lies in ``.chunkferry``; see ``audit``."""
+        return audit.unfinished(self._tree)
+
+    def weigh(self, found: Unfinished) -> int:
+        """The size of the file."""
+        return audit.weigh(self._tree, found)
+
+    def remove(self, found: Unfinished) -> bool:
+        """Remove the file."""
+        return audit.remove(self._tree, found)
+
     def exists(self, filepath: str) -> bool:
         """True if there is such a file."""
         return self._facts(filepath) is not None
@@ -84,7 +95,7 @@ class LocalStore:
 
     def put(self, filepath: str, reader: BinaryIO) -> None:
         """Store all that ``reader`` holds; visible, whole and durable, at once."""
-        temporary = f"put-{secrets.token_hex(16)}"
+        temporary = audit.new_put_name()
         with (
             tree.translated(f"writing {filepath!r}"),
             self._tree.parent_of(filepath, create=True) as (folder, name),

@@ -123,6 +123,16 @@ class LocalFileService:
         """The object, if it is the file this upload wrote."""
         return self._find(self._upload.length)
 
+    def has_session(self) -> bool:
+        """True if the unfinished file is there."""
+        with (
+            tree.translated(f"looking for the unfinished file of {self._upload.filepath!r}"),
+            suppress(SessionLost),
+            self._unfinished(os.O_RDONLY),
+        ):
+            return True
+        return False
+
     def cleanup(self, confirm: Heartbeat) -> None:
         """Remove the unfinished file; what is published has another name by then."""
         confirm()

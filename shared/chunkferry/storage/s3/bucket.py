@@ -40,7 +40,8 @@ class Bucket:
             msg = "an s3 URL is s3://bucket/prefix, without credentials"
             raise ConfigError(msg)
         self.name: Final = name
-        self._prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        #: Begins every key; empty, or ends with a slash.
+        self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._clients: Final = Clients(self.options)
 
     @property
@@ -54,7 +55,7 @@ class Bucket:
         Raises:
             InvalidPath: it is no filepath, or too long together with the prefix.
         """
-        key = self._prefix + check_filepath(filepath)
+        key = self.prefix + check_filepath(filepath)
         if len(key.encode()) > MAX_BYTES:
             raise InvalidPath(filepath, f"is longer than {MAX_BYTES} bytes with its prefix")
         return key

@@ -46,6 +46,11 @@ class S3Options(urls.Options):
     content_type: str = Field(
         "application/octet-stream", description="for uploads that name no type"
     )
+    exclusive: bool = Field(
+        False,
+        description="without a prefix: the bucket is chunkferry's alone, and old unfinished "
+        "uploads in it may be removed",
+    )
     connections: int = Field(32, ge=1, description="connections kept open per process")
 
     @field_validator("endpoint_url")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, cast
 
 from botocore.exceptions import ClientError
 
-from chunkferry.services import HeadInfo
+from chunkferry.services import HeadInfo, Unfinished
 from chunkferry.storage import url as urls
-from chunkferry.storage.s3 import errors
+from chunkferry.storage.s3 import audit, errors
 from chunkferry.storage.s3.bucket import Bucket
 from chunkferry.storage.s3.upload import S3FileService
 
@@ -53,6 +53,18 @@ class S3Store:
         if not sessions or not may_remove():
             return 0
         return sum(self._bucket.abort(key, session) for session in sessions)
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """All unfinished multipart uploads beneath the prefix; see ``audit``."""
+        return audit.unfinished(self._bucket)
+
+    def weigh(self, found: Unfinished) -> int:
+        """The bytes of its parts."""
+        return audit.weigh(self._bucket, found)
+
+    def remove(self, found: Unfinished) -> bool:
+        """Abort it."""
+        return audit.remove(self._bucket, found)
 
     def exists(self, filepath: str) -> bool:
         """True if there is such an object."""

@@ -98,7 +98,7 @@ class S3FileService:
             parts = self._complete(parts, size, crc32c)
         except (SessionLost, StoreUnavailable) as exc:
             # Ceph answers 500 for ever, instead of NoSuchUpload, once the session is gone.
-            if not isinstance(exc, SessionLost) and self._has_session():
+            if not isinstance(exc, SessionLost) and self.has_session():
                 raise
             # An earlier call may have succeeded and only its answer was lost.
             found = self._find(size)
@@ -113,6 +113,14 @@ class S3FileService:
         """The object, if its metadata has this upload's id and its size is right."""
         upload = self._upload
         return self._find(upload.length) if self._bucket.can_hold(upload.filepath) else None
+
+    def has_session(self) -> bool:
+        """True if the server knows the session."""
+        try:
+            self._part_after(0)
+        except SessionLost:
+            return False
+        return True
 
     def abandon(self) -> None:
         """Abort the session of this instance."""
@@ -196,13 +204,6 @@ class S3FileService:
                 **self._target, UploadId=self._session, PartNumberMarker=number, MaxParts=1
             )
         return next(iter(answer.get("Parts", [])), None)
-
-    def _has_session(self) -> bool:
-        try:
-            self._part_after(0)
-        except SessionLost:
-            return False
-        return True
 
     def _empty_part(self, heartbeat: Heartbeat) -> StoredPart:
         part = Part(number=1, offset=0, data=memoryview(b""), crc32c=0)
