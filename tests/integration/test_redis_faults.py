@@ -302,8 +302,13 @@ def test_appends_go_on_after_a_server_was_a_replica(
     with pytest.raises(RedisUnavailable, match="READONLY") as raised:
         site.manager.append(upload_id, PART, CONTENT[PART:])
     assert raised.value.retryable
+    assert isinstance(site.ledger, RedisLedger)
+    client = site.ledger.records._client
+    before = client.client_id()
     with pytest.raises(RedisUnavailable, match="READONLY"):
         site.manager.cancel(upload_id)
+    # Where a name leads to the primary, the new connection goes there.
+    assert client.client_id() != before
     server.client().replicaof("NO", "ONE")
     assert site.manager.append(upload_id, PART, CONTENT[PART:]) == len(CONTENT)
     site.work()

@@ -212,6 +212,17 @@ def test_bytes_that_the_replica_lacks_are_asked_for_again(
     assert stored(tmp_path) == CONTENT
 
 
+def test_sentinels_and_servers_speak_tls(
+    watched_redis: StartWatched, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    """One URL for Sentinels, data and broker; all certificates are verified."""
+    env = variables(tmp_path, watched_redis(1, certificates(tmp_path, "127.0.0.1")).url)
+    start_worker(env)
+    notifier = producer(env).put_with_status("a/b", len(CONTENT), io.BytesIO(CONTENT))
+    assert notifier.wait(60).code is UploadStatusCode.OK
+    assert stored(tmp_path) == CONTENT
+
+
 def test_a_client_through_sentinels_will_do(watched_redis: StartWatched) -> None:
     """The manager makes its own from it, and knows the URL for the broker."""
     watched = watched_redis()
