@@ -331,16 +331,6 @@ def test_too_few_replicas_are_waited_for(fresh_redis: FreshRedis, site_at: SiteA
     assert site.manager.get(upload_id).state is State.RECEIVED
 
 
-def test_payload_is_not_taken_for_an_error(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
-    """Bytes that say OOM do not make Redis full: redis-py quotes them before the reason."""
-    server = fresh_redis()
-    site = site_at(server.url)
-    upload_id = site.manager.create("a", 3).upload_id
-    server.client().config_set("min-replicas-to-write", 1)
-    with pytest.raises(RedisUnavailable, match="NOREPLICAS"):
-        site.manager.append(upload_id, 0, b"OOM")
-
-
 def test_a_url_that_is_none_is_not_shown() -> None:
     """It may hold a password."""
     for url in ("http://:secret@host", "redis+sentinel://:secret@host", "redis+x://:secret@h"):
