@@ -22,7 +22,7 @@ from tests.servers.cluster import FreshCluster
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.workers import StartBeat, StartWorker
 
-from chunkferry import ChunkManager, State, UploadStatusCode, connection
+from chunkferry import ChunkManager, State, UploadStatusCode
 from chunkferry.errors import ChunkferryError, ConfigError, RedisUnavailable
 from chunkferry.ledger import RedisLedger
 from chunkferry.parts import MIB
@@ -329,11 +329,3 @@ def test_too_few_replicas_are_waited_for(fresh_redis: FreshRedis, site_at: SiteA
     server.client().config_set("min-replicas-to-write", 0)
     assert site.manager.append(upload_id, 0, CONTENT) == len(CONTENT)
     assert site.manager.get(upload_id).state is State.RECEIVED
-
-
-def test_a_url_that_is_none_is_not_shown() -> None:
-    """It may hold a password."""
-    for url in ("http://:secret@host", "redis+sentinel://:secret@host", "redis+x://:secret@h"):
-        with pytest.raises(ConfigError) as raised:
-            connection.connect(url)
-        assert "secret" not in str(raised.value)
