@@ -132,7 +132,6 @@ def test_the_broker_is_verified_too(
     [
         ("authority", "self-signed certificate in certificate chain"),
         ("name", "certificate is not valid for '127.0.0.1'"),
-        ("client", "CERTIFICATE_REQUIRED"),
     ],
 )
 def test_tls_that_cannot_be_is_a_setting_to_change(
@@ -142,7 +141,7 @@ def test_tls_that_cannot_be_is_a_setting_to_change(
     problem: str,
 ) -> None:
     """The error says what is wrong, and that trying again is no use."""
-    lines = issued.of_server(clients=wrong == "client")
+    lines = issued.of_server()
     server = fresh_redis(settings=lines)
     host = "127.0.0.1" if wrong == "name" else "localhost"
     query = "" if wrong == "authority" else issued.query()
@@ -166,6 +165,18 @@ def test_a_socket_file_does_for_data_and_broker(
     with redis.Redis(unix_socket_path=str(socket), password=server.password) as client:
         manager = ChunkManager(client, settings=load(), waker=NoWaker())
         assert manager.append(manager.create("a", 3).upload_id, 0, b"abc") == 3
+
+
+def test_a_server_that_wants_a_certificate_gets_none(
+    fresh_redis: FreshRedis, issued: Certificates
+) -> None:
+    """It may hang up before its reason arrives: told as one that does not answer, then."""
+    lines = issued.of_server(clients=True)
+    server = fresh_redis(settings=lines)
+    url = tls_url(server, lines["tls-port"], issued.query())
+    problem = "CERTIFICATE_REQUIRED|does not answer"
+    with pytest.raises((ConfigError, RedisUnavailable), match=problem):
+        ChunkManager(url, settings=load(), waker=NoWaker()).init()
 
 
 # --- Sentinels --------------------------------------------------------------------------------
