@@ -132,7 +132,6 @@ def test_the_broker_is_verified_too(
     [
         ("authority", "self-signed certificate in certificate chain"),
         ("name", "certificate is not valid for '127.0.0.1'"),
-        ("client", "CERTIFICATE_REQUIRED"),
     ],
 )
 def test_tls_that_cannot_be_is_a_setting_to_change(
@@ -142,7 +141,7 @@ def test_tls_that_cannot_be_is_a_setting_to_change(
     problem: str,
 ) -> None:
     """The error says what is wrong, and that trying again is no use."""
-    lines = issued.of_server(clients=wrong == "client")
+    lines = issued.of_server()
     server = fresh_redis(settings=lines)
     host = "127.0.0.1" if wrong == "name" else "localhost"
     query = "" if wrong == "authority" else issued.query()
@@ -166,6 +165,18 @@ def test_a_socket_file_does_for_data_and_broker(
     with redis.Redis(unix_socket_path=str(socket), password=server.password) as client:
         manager = ChunkManager(client, settings=load(), waker=NoWaker())
         assert manager.append(manager.create("a", 3).upload_id, 0, b"abc") == 3
+
+
+def test_a_server_that_wants_a_certificate_gets_none(
+    fresh_redis: FreshRedis, issued: Certificates
+) -> None:
+    """It may hang up before its reason arrives: told as one that does not answer, then."""
+    lines = issued.of_server(clients=True)
+    server = fresh_redis(settings=lines)
+    url = tls_url(server, lines["tls-port"], issued.query())
+    problem = "CERTIFICATE_REQUIRED|does not answer"
+    with pytest.raises((ConfigError, RedisUnavailable), match=problem):
+        ChunkManager(url, settings=load(), waker=NoWaker()).init()
 
 
 # --- Sentinels --------------------------------------------------------------------------------
@@ -209,6 +220,17 @@ def test_bytes_that_the_replica_lacks_are_asked_for_again(
     start_worker(env)
     start_beat(env)
     assert manager.watch(upload_id).wait(60).code is UploadStatusCode.OK
+    assert stored(tmp_path) == CONTENT
+
+
+def test_sentinels_and_servers_speak_tls(
+    watched_redis: StartWatched, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    """One URL for Sentinels, data and broker; all certificates are verified."""
+    env = variables(tmp_path, watched_redis(1, certificates(tmp_path, "127.0.0.1")).url)
+    start_worker(env)
+    notifier = producer(env).put_with_status("a/b", len(CONTENT), io.BytesIO(CONTENT))
+    assert notifier.wait(60).code is UploadStatusCode.OK
     assert stored(tmp_path) == CONTENT
 
 
