@@ -1,4 +1,4 @@
-"""A store that writes down who stores which part when, around any other store.
+"""A store that writes down who stores which part when, around any other store; and its journal.
 
 Named in ``CHUNKFERRY_SERVICES`` as ``tests.servers.witness:store?url=…&journal=…``: the way a
 third party adds a store. It can also make each part slow (``seconds=…``, with progress all the
@@ -7,9 +7,12 @@ time), or hang once, without progress, in the first call after the file ``hang=�
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +38,19 @@ HANGS = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal: a part is about to be stored, or was."""
+    """One line of the journal: a part is about to be stored, was stored, or was found stored."""
 
     upload_id: str
     number: int
     pid: int
+    #: Tells the turns of a process apart.
+    turn: str
+    #: Bytes.
+    size: int
+    crc32c: int
     #: CLOCK_MONOTONIC, which all processes of a machine share.
     at: float
+    #: True at the end of a call.
     done: bool
 
 
@@ -51,6 +60,24 @@ def read_journal(journal: Path) -> list[Entry]:
         return []
     entries = [Entry(**json.loads(line)) for line in journal.read_text().splitlines()]
     return sorted(entries, key=lambda entry: entry.at)
+
+
+def holders_overlap(entries: list[Entry]) -> list[tuple[Entry, Entry]]:
+    """Pairs of finished stores of one upload, by different workers, at the same time."""
+    begun: dict[tuple[str, int, str], Entry] = {}
+    spans = defaultdict[str, list[tuple[Entry, Entry]]](list)
+    for entry in entries:
+        key = (entry.upload_id, entry.number, entry.turn)
+        if not entry.done:
+            begun[key] = entry
+        elif key in begun:
+            spans[entry.upload_id].append((begun.pop(key), entry))
+    return [
+        (first[0], second[0])
+        for upload in spans.values()
+        for first, second in itertools.pairwise(sorted(upload, key=lambda span: span[0].at))
+        if first[0].pid != second[0].pid and second[0].at < first[1].at
+    ]
 
 
 def store(options: dict[str, str]) -> ChunkStore:
@@ -98,6 +125,7 @@ class _WitnessedService:
         self._inner = inner
         self._store = store
         self._upload_id = ""
+        self._turn = secrets.token_hex(8)
 
     def is_initialized(self) -> bool:
         return self._inner.is_initialized()
@@ -121,7 +149,10 @@ class _WitnessedService:
         return self._inner.find_object()
 
     def find_part(self, part: Part) -> str | None:
-        return cast("Reconciling", self._inner).find_part(part)
+        receipt = cast("Reconciling", self._inner).find_part(part)
+        if receipt is not None:
+            self._write(part, done=True)
+        return receipt
 
     def cleanup(self, confirm: Heartbeat) -> None:
         self._inner.cleanup(confirm)
@@ -138,6 +169,9 @@ class _WitnessedService:
             "upload_id": self._upload_id,
             "number": part.number,
             "pid": os.getpid(),
+            "turn": self._turn,
+            "size": len(part.data),
+            "crc32c": part.crc32c,
             "at": time.monotonic(),
             "done": done,
         }

@@ -39,6 +39,16 @@ class CeleryProcess:
     def start(self, ready: str) -> None:
         """Start it and wait until ``ready`` stands in its log."""
         skip = self.log.stat().st_size if self.log.exists() else 0
+        process = self.launch()
+        wait_until(
+            lambda: ready.encode() in self.log.read_bytes()[skip:] or process.poll() is not None,
+            START_SECONDS,
+            what=f"{ready!r} in {self.log}",
+        )
+        assert process.poll() is None, self.log.read_text()
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it, ready or not."""
         with self.log.open("ab") as out:
             self._process = tether.spawn(
                 [sys.executable, "-m", "celery", "-A", "chunkferry_worker", *self._arguments],
@@ -46,13 +56,11 @@ class CeleryProcess:
                 stderr=subprocess.STDOUT,
                 env=self._env,
             )
-        process = self._process
-        wait_until(
-            lambda: ready.encode() in self.log.read_bytes()[skip:] or process.poll() is not None,
-            START_SECONDS,
-            what=f"{ready!r} in {self.log}",
-        )
-        assert process.poll() is None, self.log.read_text()
+        return self._process
+
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """SIGKILL: its pool dies with it."""
@@ -66,6 +74,16 @@ class CeleryProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
             self._process.wait(STOP_SECONDS)
+
+
+def worker_arguments(number: int, *, concurrency: int = 2, pool: str = "prefork") -> list[str]:
+    """The arguments of a worker; ``number`` makes its name."""
+    return [
+        *("worker", "--loglevel=INFO", f"--hostname=w{number}@%h"),
+        *(f"--concurrency={concurrency}", f"--pool={pool}"),
+        # Other workers of the same test are met by their work, not by chatting with them.
+        *("--without-mingle", "--without-gossip"),
+    ]
 
 
 class StartWorker(Protocol):
@@ -95,10 +113,7 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
         ) -> CeleryProcess:
             nonlocal count
             count += 1
-            arguments = ["worker", "--loglevel=INFO", f"--hostname=w{count}@%h"]
-            arguments += [f"--concurrency={concurrency}", f"--pool={pool}"]
-            # Other workers of the same test are met by their work, not by chatting with them.
-            arguments += ["--without-mingle", "--without-gossip"]
+            arguments = worker_arguments(count, concurrency=concurrency, pool=pool)
             worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log")
             stack.callback(worker.kill)
             worker.start(" ready.")
