@@ -7,9 +7,11 @@ append-only file is cut where it ended up to a second before.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import os
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.redis import RedisServer
@@ -18,12 +20,23 @@ from tests.servers.redis import RedisServer
 _POLL = 0.02
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Length:
+    """How long a file was when."""
+
+    #: By the monotonic clock.
+    at: float
+    file: Path
+    #: Bytes.
+    size: int
+
+
 class PowerCut:
     """Remembers how long the append-only file of a server was when."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
-        self._lengths: list[tuple[float, int]] = []
+        self._lengths: list[_Length] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -34,25 +47,31 @@ class PowerCut:
         self._server.kill()
         if not seconds:
             return 0
-        file = self._file()
-        if file is None:
+        now = self._length()
+        then_was = max(0, bisect.bisect(self._lengths, then, key=lambda seen: seen.at) - 1)
+        before = self._lengths[then_was] if self._lengths else None
+        # Redis begins a new file from time to time: what it wrote then is on the disk.
+        if now is None or before is None or before.file != now.file or before.size >= now.size:
             return 0
-        known = self._lengths[max(0, bisect.bisect(self._lengths, (then, 0)) - 1)][1]
-        lost = file.stat().st_size - known
-        if lost > 0:
-            os.truncate(file, known)
-        return max(0, lost)
+        os.truncate(now.file, before.size)
+        return now.size - before.size
 
     def close(self) -> None:
         """Stop looking."""
         self._ended.set()
         self._thread.join()
 
-    def _file(self) -> Path | None:
-        return next(iter(self._server.data_dir.glob("appendonlydir/*.incr.aof")), None)
+    def _length(self) -> _Length | None:
+        """How long the file is that Redis writes to now."""
+        files = sorted(self._server.data_dir.glob("appendonlydir/*.incr.aof"))
+        with contextlib.suppress(FileNotFoundError):
+            if files:
+                at = time.monotonic()
+                return _Length(at=at, file=files[-1], size=files[-1].stat().st_size)
+        return None
 
     def _look(self) -> None:
         while not self._ended.wait(_POLL):
-            file = self._file()
-            if file is not None:
-                self._lengths.append((time.monotonic(), file.stat().st_size))
+            length = self._length()
+            if length is not None:
+                self._lengths.append(length)

@@ -21,7 +21,7 @@ from chunkferry import ChunkManager, State, config
 from chunkferry.errors import ChunkferryError, RedisUnavailable
 
 #: One fault about so often, in seconds.
-EVERY: Final = 1.2
+EVERY: Final = 0.7
 #: How long all may take that is still to be done once the faults are over.
 SETTLE_SECONDS: Final = 120.0
 #: For what is removed late: graves, records.
@@ -71,7 +71,7 @@ def run(plan: Plan, name: str, folder: Path, seconds: float, *, gentle: bool) ->
     folder.mkdir(parents=True)
     with Site(plan, folder) as site:
         manager = ChunkManager(settings=_own_settings(site))
-        watch = Watch(manager, lambda: site.rewinds)
+        watch = Watch(manager, lambda: site.possible_rewinds)
         try:
             kinds = kinds_for(plan, gentle=gentle)
             faults = schedule(plan.seed, seconds, kinds, lease=plan.lease, every=EVERY)

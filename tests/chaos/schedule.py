@@ -53,6 +53,15 @@ ZOMBIES: Final = frozenset(
 #: Faults of a store that is reached over HTTP.
 STORE: Final = frozenset(kind for kind in Kind if kind.name.startswith("STORE_"))
 
+#: Kinds that come more often than others: they meet a holder only now and then.
+_OFTEN: Final = {
+    Kind.KILL_WORKER: 2,
+    Kind.KILL_CHILD: 3,
+    Kind.STOP_CHILD: 3,
+    Kind.KILL_PRODUCER: 2,
+    Kind.KILL_REDIS: 3,
+}
+
 #: Requests that a fault of the store may be meant for; "": any.
 _OPERATIONS: Final = ("", "PUT partNumber", "POST uploads", "POST uploadId", "HEAD")
 
@@ -86,7 +95,7 @@ def schedule(
     at = every
     while at < seconds:
         if not cards:
-            cards = sorted(kinds)
+            cards = [kind for kind in sorted(kinds) for _ in range(_OFTEN.get(kind, 1))]
             dice.shuffle(cards)
         found.append(
             Fault(

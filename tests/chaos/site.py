@@ -30,6 +30,9 @@ from tests.servers.workers import CeleryProcess, worker_arguments
 
 from chunkferry.parts import MIB
 
+#: What each part takes at least: a fault then meets holders amid a part.
+PART_SECONDS = 0.2
+
 #: Longer than a blip, shorter than anybody's patience; the store's own time-out is 13 s.
 STALL_SECONDS = 15.0
 
@@ -80,8 +83,10 @@ class Site:
         self.journal = folder / "parts.jsonl"
         self.faults = Counter[str]()
         self.supervisor = Supervisor()
-        #: How often Redis came back with less than it had acknowledged.
+        #: How often Redis came back with less than it had written.
         self.rewinds = 0
+        #: How often it may have: before each fsync, it may also have acknowledged unwritten data.
+        self.possible_rewinds = 0
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -136,7 +141,7 @@ class Site:
                 prefix=self.folder.name,
             ).url
         witness = "tests.servers.witness:store?" + urlencode(
-            {"url": url, "journal": str(self.journal)}
+            {"url": url, "journal": str(self.journal), "seconds": str(PART_SECONDS)}
         )
         return {
             **self.plan.settings,
@@ -224,6 +229,7 @@ class Site:
             return True
         if self.redis.pid is None:
             return False
+        self.possible_rewinds += self.plan.loses
         lost = self.power.kill(fault.badness if self.plan.loses and fault.target % 2 else 0)
         self.rewinds += bool(lost)
         self.supervisor.later(fault.badness, self.redis.start)

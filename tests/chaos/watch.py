@@ -39,7 +39,8 @@ class Watch:
             before, then = self._stored.get(upload.upload_id, (0, rewinds))
             if upload.stored < before and then == self._rewinds():
                 self.complaints.append(
-                    f"{upload.upload_id}: stored went back from {before} to {upload.stored}"
+                    f"{upload.upload_id} ({upload.state}):"
+                    f" stored went back from {before} to {upload.stored}"
                 )
             self._stored[upload.upload_id] = (upload.stored, rewinds)
 
