@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import redis
 from tests.chaos.record import Fate, Line
@@ -123,6 +123,16 @@ def lasting_keys(client: redis.Redis) -> list[str]:
 def upload_keys(client: redis.Redis) -> list[str]:
     """All keys of uploads."""
     return sorted(key.decode() for key in client.scan_iter(match="{cf:*", count=1000))
+
+
+def unsearched(client: redis.Redis) -> list[str]:
+    """Ended uploads whose store was not looked at for late effects yet."""
+    return [
+        f"{upload_id}: the sweep has not looked at its grave"
+        for key in upload_keys(client)
+        if key.endswith("}:graves")
+        for upload_id in cast("list[bytes]", client.zrange(key, 0, -1))
+    ]
 
 
 def useless_errors(lines: Iterable[Line]) -> list[str]:

@@ -150,8 +150,10 @@ def _judge(site: Site, outcome: Outcome, *, gentle: bool) -> None:
     """Ask the checker everything."""
     plan, client = site.plan, site.redis.client()
     outcome.complaints += checker.lasting_keys(client)
-    if not _await(site, lambda: not checker.leftovers(site.store), VANISH_SECONDS):
-        outcome.complaints += checker.leftovers(site.store)
+    if not _await(site, lambda: not checker.unsearched(client), VANISH_SECONDS):
+        outcome.complaints += checker.unsearched(client)
+    outcome.complaints += checker.leftovers(site.store)
+    site.age_records()
     if not _await(site, lambda: not checker.upload_keys(client), VANISH_SECONDS):
         outcome.complaints += [f"key left: {key}" for key in checker.upload_keys(client)]
     lines = record.read_all(site.folder, plan.producers)

@@ -30,6 +30,9 @@ from tests.servers.workers import CeleryProcess, worker_arguments
 
 from chunkferry.parts import MIB
 
+#: Seconds that an ended upload is known: longer than any outage here, as in production. The end of
+#: a round moves Redis' clock instead of waiting for it.
+RESULT_TTL = 45
 #: What each part takes at least: a fault then meets holders amid a part.
 PART_SECONDS = 0.2
 
@@ -63,7 +66,7 @@ class Plan:
             "CHUNKFERRY_LEASE_SECONDS": str(self.lease),
             "CHUNKFERRY_REWAKE_SECONDS": "1",
             "CHUNKFERRY_SWEEP_SECONDS": "0.5",
-            "CHUNKFERRY_RESULT_TTL": "12",
+            "CHUNKFERRY_RESULT_TTL": str(RESULT_TTL),
             "CHUNKFERRY_SLICE_SECONDS": "1",
             "CHUNKFERRY_SLICE_BYTES": str(16 * MIB),
             "CHUNKFERRY_CHUNK_SIZE_LIMIT": str(PART),
@@ -279,6 +282,10 @@ class Site:
     def stop_producers(self) -> None:
         """Have producers begin nothing new."""
         (self.folder / "stop").touch()
+
+    def age_records(self) -> None:
+        """Have the records of ended uploads vanish now rather than later, where that can be done."""
+        self._skew(RESULT_TTL + 15)
 
     def producers_finished(self) -> bool:
         """Whether all producers came to their end."""
