@@ -128,7 +128,7 @@ def upload_keys(client: redis.Redis) -> list[str]:
 def unsearched(client: redis.Redis) -> list[str]:
     """Ended uploads whose store was not looked at for late effects yet."""
     return [
-        f"{upload_id}: the sweep has not looked at its grave"
+        f"{upload_id.decode()}: the sweep has not looked at its grave"
         for key in upload_keys(client)
         if key.endswith("}:graves")
         for upload_id in cast("list[bytes]", client.zrange(key, 0, -1))

@@ -284,7 +284,7 @@ class Site:
         (self.folder / "stop").touch()
 
     def age_records(self) -> None:
-        """Have the records of ended uploads vanish now rather than later, where that can be done."""
+        """Have the records of ended uploads vanish now, where the clock can be moved."""
         self._skew(RESULT_TTL + 15)
 
     def producers_finished(self) -> bool:
