@@ -94,6 +94,8 @@ def _missing() -> list[str]:
 @contextlib.contextmanager
 def _gateway(console: Console, folder: Path) -> Iterator[S3Server | None]:
     """A gateway with a bucket; None, with a notice, where Ceph is not installed."""
+    if faketime.library() is None:
+        console.print("[yellow]NOTICE: libfaketime is not installed: no clock is moved[/yellow]")
     if missing := ceph.missing_programs():
         console.print(
             f"[yellow]NOTICE: not installed: {', '.join(missing)}; all rounds use a folder"
@@ -101,8 +103,6 @@ def _gateway(console: Console, folder: Path) -> Iterator[S3Server | None]:
         )
         yield None
         return
-    if faketime.library() is None:
-        console.print("[yellow]NOTICE: libfaketime is not installed: no clock is moved[/yellow]")
     (folder / "ceph").mkdir()
     with ceph.CephServer(folder / "ceph") as started:
         server = S3Server(
@@ -140,6 +140,8 @@ def _rounds(
         console.print(f"round {name}: faults for {seconds:.0f} s")
         outcome = run(plan, name, folder / f"round{number}", seconds, gentle=kind.gentle)
         console.print(f"round {name}: {len(outcome.complaints)} complaints")
+        if not (outcome.complaints or arguments.keep):
+            shutil.rmtree(outcome.folder)
         yield outcome
 
 

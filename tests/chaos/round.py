@@ -149,13 +149,14 @@ def _settle(site: Site, manager: ChunkManager, outcome: Outcome) -> None:
 def _judge(site: Site, outcome: Outcome, *, gentle: bool) -> None:
     """Ask the checker everything."""
     plan, client = site.plan, site.redis.client()
-    outcome.complaints += checker.lasting_keys(client)
+    leaks = checker.lasting_keys(client)
     if not _await(site, lambda: not checker.unsearched(client), VANISH_SECONDS):
-        outcome.complaints += checker.unsearched(client)
-    outcome.complaints += checker.leftovers(site.store)
+        leaks += checker.unsearched(client)
+    leaks += checker.leftovers(site.store)
     site.age_records()
     if not _await(site, lambda: not checker.upload_keys(client), VANISH_SECONDS):
-        outcome.complaints += [f"key left: {key}" for key in checker.upload_keys(client)]
+        leaks += [f"key left: {key}" for key in checker.upload_keys(client)]
+    outcome.complaints += leaks
     lines = record.read_all(site.folder, plan.producers)
     fates, entries = record.fates(lines), read_journal(site.journal)
     plans = {key: planned(plan.seed, *key) for key in fates}
@@ -184,6 +185,7 @@ def _judge(site: Site, outcome: Outcome, *, gentle: bool) -> None:
         "takeovers": site.log_lines("'taken_over': True"),
         "fence rejections": site.log_lines("'outcome': 'lost'"),
         "holders at once (zombies)": len(overlaps),
+        "leaks": len(leaks),
         "Redis rewound": site.rewinds,
         "rewinds that producers saw": sum(line.step == "rewind" for line in lines),
     }
