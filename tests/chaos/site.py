@@ -72,6 +72,8 @@ class Plan:
             "CHUNKFERRY_CHUNK_SIZE_LIMIT": str(PART),
             "CHUNKFERRY_WINDOW": str(24 * MIB),
             "CHUNKFERRY_APPEND_WAIT_SECONDS": "5",
+            # Few, so that some uploads fail and have to be requeued.
+            "CHUNKFERRY_MAX_DEATHS": "2",
             "CHUNKFERRY_BACKOFF_SECONDS": "0.2",
             "CHUNKFERRY_BACKOFF_MAX_SECONDS": "2",
         }

@@ -40,7 +40,9 @@ class Planned:
 
     def content(self) -> bytes:
         """Its bytes; no two parts of it are the same."""
-        return random.Random(self.seed).randbytes(self.size)
+        dice = random.Random(self.seed)
+        # It makes up to 256 MiB at once.
+        return b"".join(dice.randbytes(min(MIB, self.size - at)) for at in range(0, self.size, MIB))
 
     def pieces(self) -> random.Random:
         """Dice for ``piece``."""
