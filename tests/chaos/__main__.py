@@ -27,6 +27,8 @@ from tests.servers.s3 import S3Server
 
 #: Of ``make chaos`` in CI: the same faults each time.
 SEED = 20261122
+#: Seconds from one fault to the next.
+EVERY = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +55,7 @@ def main() -> int:
     """Run, report, and say how it went."""
     arguments = _arguments()
     console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(
-        f"seed {arguments.seed}; again: make chaos SEED={arguments.seed}"
-        f" MINUTES={arguments.minutes:g}"
-    )
+    console.print(f"seed {arguments.seed}; again: {_command(arguments)}")
     missing = _missing()
     if missing and os.environ.get("CI"):
         console.print(f"[red]not installed: {', '.join(missing)}[/red]")
@@ -77,9 +76,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--minutes", type=float, default=2.0, help="of the whole run, about")
+    parser.add_argument("--every", type=float, default=EVERY, help="seconds between two faults")
     parser.add_argument("--round", type=int, help="only this kind of round, from 0")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     return parser.parse_args()
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """What repeats this run."""
+    text = f"make chaos SEED={arguments.seed} MINUTES={arguments.minutes:g}"
+    further = [] if arguments.every == EVERY else [f"--every {arguments.every:g}"]
+    further += [] if arguments.round is None else [f"--round {arguments.round}"]
+    return f'{text} CHAOS_ARGS="{" ".join(further)}"' if further else text
 
 
 def _missing() -> list[str]:
@@ -138,7 +146,14 @@ def _rounds(
         name = f"{number} {'s3' if s3 else 'local'}, {kind.fsync}"
         name += ", strict" if kind.gentle else ""
         console.print(f"round {name}: faults for {seconds:.0f} s")
-        outcome = run(plan, name, folder / f"round{number}", seconds, gentle=kind.gentle)
+        outcome = run(
+            plan,
+            name,
+            folder / f"round{number}",
+            seconds,
+            every=arguments.every,
+            gentle=kind.gentle,
+        )
         console.print(f"round {name}: {len(outcome.complaints)} complaints")
         if not (outcome.complaints or arguments.keep):
             shutil.rmtree(outcome.folder)

@@ -20,8 +20,6 @@ from tests.servers.witness import holders_overlap, read_journal
 from chunkferry import ChunkManager, State, config
 from chunkferry.errors import ChunkferryError, RedisUnavailable
 
-#: One fault about so often, in seconds.
-EVERY: Final = 0.7
 #: How long all may take that is still to be done once the faults are over.
 SETTLE_SECONDS: Final = 120.0
 #: For what is removed late: graves, records.
@@ -57,7 +55,9 @@ def kinds_for(plan: Plan, *, gentle: bool) -> frozenset[Kind]:
     return found
 
 
-def run(plan: Plan, name: str, folder: Path, seconds: float, *, gentle: bool) -> Outcome:
+def run(
+    plan: Plan, name: str, folder: Path, seconds: float, *, every: float, gentle: bool
+) -> Outcome:
     """Hurt a deployment for some seconds, and judge what is left.
 
     Args:
@@ -65,6 +65,7 @@ def run(plan: Plan, name: str, folder: Path, seconds: float, *, gentle: bool) ->
         name: what the report calls the round.
         folder: for everything it writes; made if missing.
         seconds: how long faults happen.
+        every: seconds from one fault to the next, on average.
         gentle: see ``kinds_for``; holders are then held to strict turns.
     """
     outcome = Outcome(name=name, folder=folder)
@@ -74,7 +75,7 @@ def run(plan: Plan, name: str, folder: Path, seconds: float, *, gentle: bool) ->
         watch = Watch(manager, lambda: site.possible_rewinds)
         try:
             kinds = kinds_for(plan, gentle=gentle)
-            faults = schedule(plan.seed, seconds, kinds, lease=plan.lease, every=EVERY)
+            faults = schedule(plan.seed, seconds, kinds, lease=plan.lease, every=every)
             _await(site, site.journal.exists, 60)
             begun = time.monotonic()
             for fault in faults:
