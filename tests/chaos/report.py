@@ -18,9 +18,8 @@ def show(console: Console, outcomes: Sequence[Outcome]) -> None:
     _section(table, [outcome.counts for outcome in outcomes])
     _section(table, [outcome.faults for outcome in outcomes], "fault: ")
     _section(table, [outcome.errors for outcome in outcomes], "error seen: ")
-    complaints = {"complaints": [len(outcome.complaints) for outcome in outcomes]}
-    for name, numbers in complaints.items():
-        table.add_row(name, *map(str, numbers), style="bold")
+    numbers = [str(len(outcome.complaints)) for outcome in outcomes]
+    table.add_row("complaints", *numbers, style="bold")
     console.print(table)
     for outcome in outcomes:
         for complaint in outcome.complaints:

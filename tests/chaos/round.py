@@ -20,6 +20,10 @@ from tests.servers.witness import holders_overlap, read_journal
 from chunkferry import ChunkManager, State, config
 from chunkferry.errors import ChunkferryError, RedisUnavailable
 
+#: Seconds of a lease.
+LEASE: Final = 2.5
+#: The same where nobody may lose it but by dying: not even on a busy machine.
+STRICT_LEASE: Final = 5.0
 #: How long all may take that is still to be done once the faults are over.
 SETTLE_SECONDS: Final = 120.0
 #: For what is removed late: graves, records.
@@ -149,33 +153,26 @@ def _settle(site: Site, manager: ChunkManager, outcome: Outcome) -> None:
 
 def _judge(site: Site, outcome: Outcome, *, gentle: bool) -> None:
     """Ask the checker everything."""
-    plan, client = site.plan, site.redis.client()
-    leaks = checker.lasting_keys(client)
-    if not _await(site, lambda: not checker.unsearched(client), VANISH_SECONDS):
-        leaks += checker.unsearched(client)
-    leaks += checker.leftovers(site.store)
-    site.age_records()
-    if not _await(site, lambda: not checker.upload_keys(client), VANISH_SECONDS):
-        leaks += [f"key left: {key}" for key in checker.upload_keys(client)]
-    outcome.complaints += leaks
+    plan, leaks = site.plan, _leaks(site)
     lines = record.read_all(site.folder, plan.producers)
     fates, entries = record.fates(lines), read_journal(site.journal)
-    plans = {key: planned(plan.seed, *key) for key in fates}
-    outcome.complaints += checker.wrong_objects(
-        [(fate, plans[key]) for key, fate in fates.items()], site.store, loses=plan.loses
-    )
-    outcome.complaints += checker.unanswered(fates)
-    outcome.complaints += checker.changed_parts(entries)
-    outcome.complaints += checker.misordered(entries)
+    uploads = [(fate, planned(plan.seed, *key)) for key, fate in fates.items()]
     overlaps = holders_overlap(entries)
+    outcome.complaints += [
+        *leaks,
+        *checker.wrong_objects(uploads, site.store, loses=plan.loses),
+        *checker.unanswered(fates),
+        *checker.useless_errors(lines),
+        *checker.changed_parts(entries),
+        *checker.misordered(entries),
+    ]
     if gentle:
         outcome.complaints += [f"two holders at once: {a} and {b}" for a, b in overlaps]
-    outcome.complaints += checker.useless_errors(lines)
     outcome.errors.update(line.code for line in lines if line.step == "error")
     outcome.faults.update(site.faults)
     outcome.faults.update({f"wake-up messages {k}": n for k, n in site.thief.counts.items()})
     outcome.faults.update({f"requests: {k}": n for k, n in site.store_counts().items()})
-    stored = [plans[key].size for key, fate in fates.items() if fate.acknowledged]
+    stored = [plan.size for fate, plan in uploads if fate.acknowledged]
     outcome.counts |= {
         "uploads begun": len(fates),
         "acknowledged": len(stored),
@@ -192,5 +189,14 @@ def _judge(site: Site, outcome: Outcome, *, gentle: bool) -> None:
     }
 
 
-STRICT_LEASE: Final = 5.0
-LEASE: Final = 2.5
+def _leaks(site: Site) -> list[str]:
+    """What is left that should have gone by itself."""
+    client = site.redis.client()
+    leaks = checker.lasting_keys(client)
+    if not _await(site, lambda: not checker.unsearched(client), VANISH_SECONDS):
+        leaks += checker.unsearched(client)
+    leaks += checker.leftovers(site.store)
+    site.age_records()
+    if not _await(site, lambda: not checker.upload_keys(client), VANISH_SECONDS):
+        leaks += [f"key left: {key}" for key in checker.upload_keys(client)]
+    return leaks
