@@ -10,11 +10,11 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from tests.chaos.checker import digest, upload_keys
+from tests.chaos.checker import digest, holders_overlap, upload_keys
 from tests.chaos.work import Planned
 from tests.servers.redis import FreshRedis
 from tests.servers.stores import RealStore
-from tests.servers.witness import holders_overlap, read_journal
+from tests.servers.witness import read_journal
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
 from tests.waiting import wait_until
 

@@ -6,6 +6,7 @@ Knows no faults. An empty list of complaints means that a promise was kept.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
@@ -97,6 +98,24 @@ def misordered(entries: Iterable[Entry]) -> list[str]:
         last[entry.turn] = number
         (stored if entry.done else begun)[entry.upload_id].add(number)
     return wrong
+
+
+def holders_overlap(entries: list[Entry]) -> list[tuple[Entry, Entry]]:
+    """Pairs of finished stores of one upload, by different workers, at the same time."""
+    begun: dict[tuple[str, int, str], Entry] = {}
+    spans = defaultdict[str, list[tuple[Entry, Entry]]](list)
+    for entry in entries:
+        key = (entry.upload_id, entry.number, entry.turn)
+        if not entry.done:
+            begun[key] = entry
+        elif key in begun:
+            spans[entry.upload_id].append((begun.pop(key), entry))
+    return [
+        (first[0], second[0])
+        for upload in spans.values()
+        for first, second in itertools.pairwise(sorted(upload, key=lambda span: span[0].at))
+        if first[0].pid != second[0].pid and second[0].at < first[1].at
+    ]
 
 
 def repeats(entries: Iterable[Entry]) -> int:

@@ -13,28 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
-
-from tests.servers.workers import CeleryProcess
 
 from chunkferry_worker import tether
-
-
-class Child(Protocol):
-    """A process that can be started again: a ``CeleryProcess``, or a ``ModuleProcess``."""
-
-    @property
-    def pid(self) -> int:
-        """Its id."""
-
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Start it, ready or not."""
-
-    def is_running(self) -> bool:
-        """Whether it was started and has not ended since."""
-
-    def kill(self) -> None:
-        """SIGKILL."""
 
 
 class ModuleProcess:
@@ -80,8 +60,8 @@ class Supervisor:
     """Starts what ended, and thaws what was frozen for long enough. For one lasting thread."""
 
     def __init__(self) -> None:
-        self.workers: list[CeleryProcess] = []
-        self.beats: list[CeleryProcess] = []
+        self.workers: list[ModuleProcess] = []
+        self.beats: list[ModuleProcess] = []
         self.producers: list[ModuleProcess] = []
         #: What to do when, by the monotonic clock.
         self._later: list[tuple[float, Callable[[], object]]] = []
@@ -108,8 +88,7 @@ class Supervisor:
 
     def close(self) -> None:
         """End all processes."""
-        everything: list[Child] = [*self.producers, *self.workers, *self.beats]
-        for child in everything:
+        for child in [*self.producers, *self.workers, *self.beats]:
             child.kill()
 
     def _do_later(self, now: float) -> None:
@@ -118,7 +97,7 @@ class Supervisor:
         for _, act in ripe:
             act()
 
-    def _supervised(self) -> list[Child]:
+    def _supervised(self) -> list[ModuleProcess]:
         going = [producer for producer in self.producers if not producer.has_finished()]
         return [*self.workers, *self.beats, *going]
 

@@ -15,7 +15,7 @@ from tests.chaos.site import Plan, Site
 from tests.chaos.watch import Watch
 from tests.chaos.work import planned
 from tests.servers.faketime import library
-from tests.servers.witness import holders_overlap, read_journal
+from tests.servers.witness import read_journal
 
 from chunkferry import ChunkManager, State, config
 from chunkferry.errors import ChunkferryError, RedisUnavailable
@@ -157,7 +157,7 @@ def _judge(site: Site, outcome: Outcome, *, gentle: bool) -> None:
     lines = record.read_all(site.folder, plan.producers)
     fates, entries = record.fates(lines), read_journal(site.journal)
     uploads = [(fate, planned(plan.seed, *key)) for key, fate in fates.items()]
-    overlaps = holders_overlap(entries)
+    overlaps = checker.holders_overlap(entries)
     outcome.complaints += [
         *leaks,
         *checker.wrong_objects(uploads, site.store, loses=plan.loses),

@@ -9,14 +9,14 @@ import contextlib
 import json
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
 
 import redis
-from tests.chaos.processes import Child, ModuleProcess, Supervisor, children, send
+from tests.chaos.processes import ModuleProcess, Supervisor, children, send
 from tests.chaos.rewinding import PowerCut
 from tests.chaos.schedule import Fault, Kind
 from tests.chaos.thief import Thief
@@ -26,13 +26,13 @@ from tests.servers.proxy import ProxyProcess
 from tests.servers.redis import RedisServer
 from tests.servers.s3 import S3Server
 from tests.servers.stores import RealStore, local_store, s3_store
-from tests.servers.workers import CeleryProcess, worker_arguments
 
 from chunkferry.parts import MIB
 
 #: Seconds that an ended upload is known: longer than any outage here, as in production. The end of
 #: a round moves Redis' clock instead of waiting for it.
 RESULT_TTL = 45
+CELERY = ("celery", "-A", "chunkferry_worker")
 #: What each part takes at least: a fault then meets holders amid a part.
 PART_SECONDS = 0.2
 
@@ -165,9 +165,11 @@ class Site:
         kept = self.supervisor
         for number in range(self.plan.workers):
             log = self.folder / f"worker{number}.log"
-            kept.workers.append(CeleryProcess(worker_arguments(number), self.env, log))
+            arguments = ["--loglevel=INFO", "--concurrency=2", f"--hostname=w{number}@%h"]
+            arguments += ["--without-mingle", "--without-gossip"]
+            kept.workers.append(ModuleProcess([*CELERY, "worker", *arguments], self.env, log))
         log = self.folder / "beat.log"
-        kept.beats.append(CeleryProcess(["beat", "--loglevel=INFO"], self.env, log))
+        kept.beats.append(ModuleProcess([*CELERY, "beat", "--loglevel=INFO"], self.env, log))
         for number in range(self.plan.producers):
             arguments = [str(self.folder), str(number), str(self.plan.seed)]
             if self.plan.loses:
@@ -220,8 +222,7 @@ class Site:
     def _victim(self, fault: Fault) -> int | None:
         role = fault.kind.name.partition("_")[2]
         kept = self.supervisor
-        groups: dict[str, Sequence[Child]] = {"BEAT": kept.beats, "PRODUCER": kept.producers}
-        group = groups.get(role, kept.workers)
+        group = {"BEAT": kept.beats, "PRODUCER": kept.producers}.get(role, kept.workers)
         running = [child.pid for child in group if child.is_running()]
         if role == "CHILD":
             running = [child for pid in running for child in children(pid)]

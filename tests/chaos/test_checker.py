@@ -12,7 +12,7 @@ from tests.chaos.record import Fate, Line, Record, fates
 from tests.chaos.work import Planned, planned
 from tests.servers.redis import RedisServer
 from tests.servers.stores import RealStore, local_store
-from tests.servers.witness import Entry, holders_overlap
+from tests.servers.witness import Entry
 
 PLAN = Planned(filepath="a.bin", size=1000, late=False, seed=1)
 KNOWN = Fate(producer=0, number=0, acknowledged=True)
@@ -109,9 +109,9 @@ def test_misorder(steps: list[tuple[int, str, bool]]) -> None:
 def test_interleaving() -> None:
     """Two holders that store at the same time are seen; one after the other is fine."""
     a, b, c, d = course((1, "a", False), (1, "a", True), (2, "b", False), (2, "b", True))
-    assert holders_overlap([a, b, c, d]) == []
+    assert checker.holders_overlap([a, b, c, d]) == []
     crossed = sorted([a, replace(b, at=2.5), c, d], key=lambda entry: entry.at)
-    assert holders_overlap(crossed) == [(a, c)]
+    assert checker.holders_overlap(crossed) == [(a, c)]
 
 
 def test_repeats() -> None:

@@ -13,14 +13,8 @@ import redis
 from redis.client import Pipeline
 from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, answers, draft, outcome_of
 
-from chunkferry import keys, lua, stream
-from chunkferry.errors import (
-    ContentConflict,
-    OffsetMismatch,
-    UploadClosed,
-    UploadInProgress,
-    UploadNotFound,
-)
+from chunkferry import errors, keys, lua, stream
+from chunkferry.errors import ContentConflict, OffsetMismatch, UploadClosed, UploadInProgress
 from chunkferry.ledger import RedisLedger, scripts
 from chunkferry.ledger.intake import RedisIntake
 from chunkferry.moves import Accepted, Ending, Rousing
@@ -68,7 +62,7 @@ def test_half_a_record_is_none(redis_world: RedisWorld, name: Callable[[str], st
     """Redis may drop one key of an ended upload before its clock is put back: no picture then."""
     upload_id = redis_world.complete()
     redis_world.client.unlink(name(upload_id))
-    with pytest.raises(UploadNotFound):
+    with pytest.raises(errors.UploadNotFound):
         redis_world.get(upload_id)
 
 

@@ -7,12 +7,9 @@ time), or hang once, without progress, in the first call after the file ``hang=â
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import secrets
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,24 +59,6 @@ def read_journal(journal: Path) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.at)
 
 
-def holders_overlap(entries: list[Entry]) -> list[tuple[Entry, Entry]]:
-    """Pairs of finished stores of one upload, by different workers, at the same time."""
-    begun: dict[tuple[str, int, str], Entry] = {}
-    spans = defaultdict[str, list[tuple[Entry, Entry]]](list)
-    for entry in entries:
-        key = (entry.upload_id, entry.number, entry.turn)
-        if not entry.done:
-            begun[key] = entry
-        elif key in begun:
-            spans[entry.upload_id].append((begun.pop(key), entry))
-    return [
-        (first[0], second[0])
-        for upload in spans.values()
-        for first, second in itertools.pairwise(sorted(upload, key=lambda span: span[0].at))
-        if first[0].pid != second[0].pid and second[0].at < first[1].at
-    ]
-
-
 def store(options: dict[str, str]) -> ChunkStore:
     """The store at ``options["url"]``, witnessed in the file ``options["journal"]``."""
     return WitnessedStore(
@@ -122,10 +101,10 @@ class _WitnessedService:
     """Passes everything on; parts are written down before and after."""
 
     def __init__(self, inner: ChunkFileService, store: WitnessedStore) -> None:
+        self._turn = os.urandom(8).hex()
         self._inner = inner
         self._store = store
         self._upload_id = ""
-        self._turn = secrets.token_hex(8)
 
     def is_initialized(self) -> bool:
         return self._inner.is_initialized()

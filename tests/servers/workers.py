@@ -39,16 +39,6 @@ class CeleryProcess:
     def start(self, ready: str) -> None:
         """Start it and wait until ``ready`` stands in its log."""
         skip = self.log.stat().st_size if self.log.exists() else 0
-        process = self.launch()
-        wait_until(
-            lambda: ready.encode() in self.log.read_bytes()[skip:] or process.poll() is not None,
-            START_SECONDS,
-            what=f"{ready!r} in {self.log}",
-        )
-        assert process.poll() is None, self.log.read_text()
-
-    def launch(self) -> subprocess.Popen[bytes]:
-        """Start it, ready or not."""
         with self.log.open("ab") as out:
             self._process = tether.spawn(
                 [sys.executable, "-m", "celery", "-A", "chunkferry_worker", *self._arguments],
@@ -56,11 +46,13 @@ class CeleryProcess:
                 stderr=subprocess.STDOUT,
                 env=self._env,
             )
-        return self._process
-
-    def is_running(self) -> bool:
-        """Whether it was started and has not ended since."""
-        return self._process is not None and self._process.poll() is None
+        process = self._process
+        wait_until(
+            lambda: ready.encode() in self.log.read_bytes()[skip:] or process.poll() is not None,
+            START_SECONDS,
+            what=f"{ready!r} in {self.log}",
+        )
+        assert process.poll() is None, self.log.read_text()
 
     def kill(self) -> None:
         """SIGKILL: its pool dies with it."""
@@ -74,16 +66,6 @@ class CeleryProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
             self._process.wait(STOP_SECONDS)
-
-
-def worker_arguments(number: int, *, concurrency: int = 2, pool: str = "prefork") -> list[str]:
-    """The arguments of a worker; ``number`` makes its name."""
-    return [
-        *("worker", "--loglevel=INFO", f"--hostname=w{number}@%h"),
-        *(f"--concurrency={concurrency}", f"--pool={pool}"),
-        # Other workers of the same test are met by their work, not by chatting with them.
-        *("--without-mingle", "--without-gossip"),
-    ]
 
 
 class StartWorker(Protocol):
@@ -113,7 +95,10 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
         ) -> CeleryProcess:
             nonlocal count
             count += 1
-            arguments = worker_arguments(count, concurrency=concurrency, pool=pool)
+            arguments = ["worker", "--loglevel=INFO", f"--hostname=w{count}@%h"]
+            arguments += [f"--concurrency={concurrency}", f"--pool={pool}"]
+            # Other workers of the same test are met by their work, not by chatting with them.
+            arguments += ["--without-mingle", "--without-gossip"]
             worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log")
             stack.callback(worker.kill)
             worker.start(" ready.")
