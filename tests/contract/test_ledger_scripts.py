@@ -13,7 +13,7 @@ import redis
 from redis.client import Pipeline
 from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, answers, draft, outcome_of
 
-from chunkferry import errors, keys, lua, stream
+from chunkferry import keys, lua, stream
 from chunkferry.errors import ContentConflict, OffsetMismatch, UploadClosed, UploadInProgress
 from chunkferry.ledger import RedisLedger, scripts
 from chunkferry.ledger.intake import RedisIntake
@@ -55,15 +55,6 @@ def test_an_ended_upload_leaves_only_its_record(redis_world: RedisWorld, ending:
     times = redis_world.expiring()
     assert set(times) == record
     assert all(1_000_000 < left <= 1_005_000 for left in times.values())
-
-
-@pytest.mark.parametrize("name", [keys.intake, keys.work])
-def test_half_a_record_is_none(redis_world: RedisWorld, name: Callable[[str], str]) -> None:
-    """Redis may drop one key of an ended upload before its clock is put back: no picture then."""
-    upload_id = redis_world.complete()
-    redis_world.client.unlink(name(upload_id))
-    with pytest.raises(errors.UploadNotFound):
-        redis_world.get(upload_id)
 
 
 def test_nothing_is_left_once_all_is_over(redis_world: RedisWorld) -> None:
