@@ -8,6 +8,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SEED ?=
+MINUTES ?=
+CHAOS_ARGS ?=
 # The first Python that is new enough and can make an environment; override with PYTHON=...
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
 	if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
@@ -44,6 +47,11 @@ model: ## every course of the protocol within small bounds
 acceptance: ## as a person sees it: command line, kills, whole files
 unit contract integration model acceptance: $(STAMP)
 	@$(BIN)/python -m pytest tests/$@ $(PYTEST_ARGS)
+
+.PHONY: chaos
+chaos: $(STAMP) ## everything breaks for two minutes; MINUTES=30 SEED=7 for more and other faults
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(CHAOS_ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## style, import rules, formatting

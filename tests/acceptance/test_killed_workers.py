@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import multiprocessing
 import random
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-import redis
+from tests.chaos.checker import digest, holders_overlap, upload_keys
+from tests.chaos.work import Planned
 from tests.servers.redis import FreshRedis
 from tests.servers.stores import RealStore
-from tests.servers.witness import Entry, read_journal
+from tests.servers.witness import read_journal
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
 from tests.waiting import wait_until
 
@@ -53,25 +51,15 @@ SETTINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Planned:
-    """One upload that a producer is to make."""
-
-    filepath: str
-    size: int
-    #: True if its length is told only at the end.
-    late: bool
-    seed: int
-
-    def content(self) -> bytes:
-        """Its bytes; no two parts of it are the same."""
-        return hashlib.shake_128(str(self.seed).encode()).digest(self.size)
-
-
 def planned() -> list[Planned]:
     """All uploads, small and large ones mixed."""
     uploads = [
-        Planned(f"{size}/{late}/{number}.bin", size, late, seed=size + number + late)
+        Planned(
+            filepath=f"{size}/{late}/{number}.bin",
+            size=size,
+            late=late,
+            seed=size + number + late,
+        )
         for size, late, count in KINDS
         for number in range(count)
     ]
@@ -92,24 +80,6 @@ def produce(redis_url: str, uploads: list[Planned], seed: int) -> None:
             offset = manager.append(upload_id, offset, piece)
         if upload.late:
             manager.set_length(upload_id, upload.size)
-
-
-def holders_overlap(entries: list[Entry]) -> list[tuple[Entry, Entry]]:
-    """Pairs of finished stores of one upload, by different workers, at the same time."""
-    begun: dict[tuple[str, int, int], Entry] = {}
-    spans = defaultdict[str, list[tuple[Entry, Entry]]](list)
-    for entry in entries:
-        key = (entry.upload_id, entry.number, entry.pid)
-        if not entry.done:
-            begun[key] = entry
-        elif key in begun:
-            spans[entry.upload_id].append((begun.pop(key), entry))
-    return [
-        (first[0], second[0])
-        for upload in spans.values()
-        for first, second in itertools.pairwise(upload)
-        if first[0].pid != second[0].pid and second[0].at < first[1].at
-    ]
 
 
 @pytest.mark.timeout(600)
@@ -153,13 +123,12 @@ def test_every_object_is_whole_though_workers_are_killed(
     wait_until(lambda: not unfinished(manager), 120, what="every upload complete")
     for upload in uploads:
         expected = hashlib.sha256(upload.content()).hexdigest()
-        with real_store.open().get(upload.filepath) as found:
-            assert expected == hashlib.sha256(found.read()).hexdigest(), upload.filepath
+        assert expected == digest(real_store.open(), upload.filepath), upload.filepath
     assert holders_overlap(read_journal(journal)) == []
     takeovers = sum(worker.log.read_text().count("'taken_over': True") for worker in workers)
     assert takeovers > 0, "no worker was killed while it held an upload: nothing was proved"
     assert real_store.leftovers() == []
-    wait_until(lambda: left_keys(client) == set(), 60, what="no key of an upload left")
+    wait_until(lambda: upload_keys(client) == [], 60, what="no key of an upload left")
 
 
 def kill_in_the_middle(workers: list[CeleryProcess], journal: Path) -> None:
@@ -182,8 +151,3 @@ def unfinished(manager: ChunkManager) -> list[str]:
     uploads = list(manager.list_uploads())
     assert [u for u in uploads if u.state is State.FAILED] == []
     return [u.upload_id for u in uploads if not u.has_ended]
-
-
-def left_keys(client: redis.Redis) -> set[bytes]:
-    """Keys of uploads that are still there; the layout and Celery's queues are permanent."""
-    return set(client.scan_iter(match="{cf:*", count=1000))

@@ -73,14 +73,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def operation(self) -> str:
         """The S3 operation of this request."""
-        query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
-        kind = next((name for name in ("partNumber", "uploadId", "uploads") if name in query), "")
-        return f"{self.command} {kind}".strip()
+        return operation_of(self.command, self.path)
 
     def read_body(self, limit: int | None = None) -> bytes:
         """The body, or its first ``limit`` bytes."""
         length = int(self.headers.get("Content-Length", 0))
         return self.rfile.read(length if limit is None else min(limit, length))
+
+
+def operation_of(method: str, target: str) -> str:
+    """What a request asks for, by its method and the parameter that tells S3's calls apart."""
+    query = parse_qs(urlsplit(target).query, keep_blank_values=True)
+    kind = next((name for name in ("partNumber", "uploadId", "uploads") if name in query), "")
+    return f"{method} {kind}".strip()
 
 
 def answer(status: int = 200, body: str = "", /, **headers: str) -> Answer:

@@ -1,4 +1,4 @@
-"""A store that writes down who stores which part when, around any other store.
+"""A store that writes down who stores which part when, around any other store; and its journal.
 
 Named in ``CHUNKFERRY_SERVICES`` as ``tests.servers.witness:store?url=…&journal=…``: the way a
 third party adds a store. It can also make each part slow (``seconds=…``, with progress all the
@@ -42,13 +42,19 @@ HANGS = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal: a part is about to be stored, or was."""
+    """One line of the journal: a part is about to be stored, was stored, or was found stored."""
 
     upload_id: str
     number: int
     pid: int
+    #: Tells the turns of a process apart.
+    turn: str
+    #: Bytes.
+    size: int
+    crc32c: int
     #: CLOCK_MONOTONIC, which all processes of a machine share.
     at: float
+    #: True at the end of a call.
     done: bool
 
 
@@ -149,6 +155,7 @@ class _WitnessedService:
     """Passes everything on; parts are written down before and after."""
 
     def __init__(self, inner: ChunkFileService, store: WitnessedStore) -> None:
+        self._turn = os.urandom(8).hex()
         self._inner = inner
         self._store = store
         self._upload_id = self._filepath = ""
@@ -177,7 +184,10 @@ class _WitnessedService:
         return self._inner.find_object()
 
     def find_part(self, part: Part) -> str | None:
-        return cast("Reconciling", self._inner).find_part(part)
+        receipt = cast("Reconciling", self._inner).find_part(part)
+        if receipt is not None:
+            self._write(part, done=True)
+        return receipt
 
     def has_session(self) -> bool:
         return cast("Attesting", self._inner).has_session()
@@ -197,6 +207,9 @@ class _WitnessedService:
             "upload_id": self._upload_id,
             "number": part.number,
             "pid": os.getpid(),
+            "turn": self._turn,
+            "size": len(part.data),
+            "crc32c": part.crc32c,
             "at": time.monotonic(),
             "done": done,
         }
