@@ -164,5 +164,7 @@ async def until_one_ends(tasks: list[asyncio.Task[None]]) -> None:
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    for task in done:
-        task.result()
+    # Both may have failed: asyncio complains about errors that nobody asked for.
+    errors = [task.exception() for task in done]
+    for error in filter(None, errors):
+        raise error
