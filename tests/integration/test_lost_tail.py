@@ -158,7 +158,7 @@ class StoreSite(Site):
 
     def parts_sent(self) -> list[int]:
         """The numbers of the parts that were sent to the store, in order."""
-        return [entry.number for entry in read_journal(self._journal) if entry.done]
+        return [entry.number for entry in read_journal(self._journal) if not entry.done]
 
     def read(self) -> bytes:
         """The object."""
