@@ -158,7 +158,10 @@ class StoreSite(Site):
 
     def parts_sent(self) -> list[int]:
         """The numbers of the parts that were sent to the store, in order."""
-        return [entry.number for entry in read_journal(self._journal) if not entry.done]
+        entries = read_journal(self._journal)
+        # One that was only found there was never begun.
+        begun = {(entry.turn, entry.number) for entry in entries if not entry.done}
+        return [e.number for e in entries if e.done and (e.turn, e.number) in begun]
 
     def read(self) -> bytes:
         """The object."""
