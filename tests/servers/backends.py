@@ -94,7 +94,7 @@ def on_ceph(request: pytest.FixtureRequest) -> Backend:
     server: S3Server = request.getfixturevalue("rgw")
     prefix = secrets.token_hex(8)
     return Backend(
-        store=from_url(server.url(prefix)),
+        store=from_url(server.url(prefix, profile="ceph")),
         room=1024 - len(prefix) - 1,
         serves_urls=True,
         checks_urls=True,
@@ -105,7 +105,7 @@ def on_moto(request: pytest.FixtureRequest) -> Backend:
     """A prefix of a bucket of an imitation of AWS; it answers signed URLs without a look."""
     server: S3Server = request.getfixturevalue("moto_s3")
     prefix = secrets.token_hex(8)
-    store = from_url(server.url(prefix, checksums="when_supported", conditional_writes="true"))
+    store = from_url(server.url(prefix, profile="aws"))
     return Backend(store=store, room=1024 - len(prefix) - 1, serves_urls=True)
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS: Final = 3
 #: A store that stays silent for longer is taken for dead.
 READ_SECONDS: Final = 13
-#: Tries of one request: both fit a lease of 30 s. The drain's own, later tries come on top.
+#: Tries of one request: both fit a lease of 30 s. They bridge a broken connection or one answer
+#: of 5xx; whatever lasts longer is the caller's, which for a worker is its backoff per upload. So
+#: nothing else in this package tries a request again, but for bodies that break while they are
+#: read, where botocore does not.
 ATTEMPTS: Final = 2
 
 
@@ -44,7 +47,7 @@ class Clients:
 def _connect(options: S3Options) -> S3Client:
     # A session of its own: the default one is not thread-safe.
     session = boto3.session.Session(
-        profile_name=options.profile or None, region_name=options.region or None
+        profile_name=options.aws_profile or None, region_name=options.region or None
     )
     region = options.region or session.region_name
     if not region and options.endpoint_url:
@@ -57,6 +60,10 @@ def _connect(options: S3Options) -> S3Client:
         config=Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
+            # Also what presigned URLs are signed with: boto3's own choice for them is still v2.
+            signature_version="s3v4",
+            # "standard" tries again: throttling, 500, 502, 503, 504, and connections that fail.
+            # Named here, so that neither AWS_RETRY_MODE nor AWS_MAX_ATTEMPTS changes it.
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             max_pool_connections=options.connections,
             tcp_keepalive=True,
