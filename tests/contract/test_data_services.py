@@ -744,9 +744,12 @@ def fetch(url: str) -> tuple[bytes, dict[str, str]]:
 
 
 def send(url: str, data: bytes, **headers: str) -> None:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    # Azure asks for it; the others do not mind.
-    named["x-ms-blob-type"] = "BlockBlob"
+    named = {
+        # urllib would call it a form, which moto takes apart.
+        "Content-Type": "application/octet-stream",
+        # Azure asks for it; the others do not mind.
+        "x-ms-blob-type": "BlockBlob",
+    } | {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, data, named, method="PUT")
     with urllib.request.urlopen(request, timeout=30) as answer:
         answer.read()

@@ -42,7 +42,7 @@ class Bucket:
         self.name: Final = name
         #: What all keys begin with: empty, or with a ``/`` at its end.
         self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._clients: Final = Clients(self.options)
+        self._clients: Final = Clients(self.options, name)
 
     @property
     def client(self) -> S3Client:

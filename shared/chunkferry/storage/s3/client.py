@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from chunkferry.storage.s3.options import S3Options
+    from chunkferry.storage.s3.profiles import AddressingStyle
 
 #: Also bounds each write to a fresh connection: urllib3 sets the read timeout only afterwards.
 CONNECT_SECONDS: Final = 3
@@ -32,19 +33,31 @@ class Clients:
     threads that make a client at once, both use the one that came first.
     """
 
-    def __init__(self, options: S3Options) -> None:
+    def __init__(self, options: S3Options, bucket: str) -> None:
         self._options: Final = options
+        self._bucket: Final = bucket
         self._by_process: Final[dict[int, S3Client]] = {}
 
     def __call__(self) -> S3Client:
         """The client of this process."""
         process = os.getpid()
         if process not in self._by_process:
-            self._by_process.setdefault(process, _connect(self._options))
+            self._by_process.setdefault(process, _connect(self._options, self._bucket))
         return self._by_process[process]
 
 
-def _connect(options: S3Options) -> S3Client:
+def addressing_style(options: S3Options, bucket: str) -> AddressingStyle:
+    """Where the bucket's name goes.
+
+    With "auto", boto3 signs URLs for the global endpoint, which redirects to the bucket's region,
+    where the signature does not fit any more. Names with a dot fit no certificate as a host.
+    """
+    if options.endpoint_url or options.addressing_style != "auto" or "." in bucket:
+        return options.addressing_style
+    return "virtual"
+
+
+def _connect(options: S3Options, bucket: str) -> S3Client:
     # A session of its own: the default one is not thread-safe.
     session = boto3.session.Session(
         profile_name=options.aws_profile or None, region_name=options.region or None
@@ -70,7 +83,7 @@ def _connect(options: S3Options) -> S3Client:
             request_checksum_calculation=options.checksums,
             response_checksum_validation=options.checksums,
             s3={
-                "addressing_style": options.addressing_style,
+                "addressing_style": addressing_style(options, bucket),
                 # The signature's SHA-256 of the body costs half as much as Content-MD5 (0.5
                 # against 1.3 CPU seconds per GiB) and protects the same. With a CRC32C of the
                 # body it would be a second checksum.
