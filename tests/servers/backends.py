@@ -109,11 +109,20 @@ def on_moto(request: pytest.FixtureRequest) -> Backend:
     return Backend(store=store, room=1024 - len(prefix) - 1, serves_urls=True)
 
 
+def of_example(request: pytest.FixtureRequest) -> Backend:
+    """A third party's store, as the docs show one."""
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    folder: Path = request.getfixturevalue("tmp_path")
+    return Backend(store=from_url(f"sqlite_store:SqliteStore?path={folder}/objects.db"))
+
+
 #: One parameter of the contract suite each: what makes it, and its marks.
 BACKENDS: dict[str, tuple[Callable[[pytest.FixtureRequest], Backend], list[pytest.MarkDecorator]]]
 BACKENDS = {
     "local": (on_disk, []),
     "memory": (in_memory, []),
+    "example": (of_example, []),
     "moto": (on_moto, []),
     "ceph": (on_ceph, [pytest.mark.s3]),
 }

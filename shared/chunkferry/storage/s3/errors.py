@@ -96,6 +96,12 @@ def is_beyond_end(error: ClientError) -> bool:
     return code_of(error) in {"416", "InvalidRange"}
 
 
+def is_refused(error: ClientError) -> bool:
+    """True if S3 does not know what was asked for, rather than not allowing it."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status in {400, 405, 411, 501}
+
+
 def is_session_lost(error: ClientError) -> bool:
     """True if S3 says that there is no such session."""
     return code_of(error) in _SESSION_LOST

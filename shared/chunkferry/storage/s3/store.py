@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chunkferry.storage import url as urls
+from chunkferry.storage.s3 import probe
 from chunkferry.storage.s3.bucket import Bucket
 from chunkferry.storage.s3.objects import S3Objects
 from chunkferry.storage.s3.upload import S3FileService
 
 if TYPE_CHECKING:
+    from chunkferry.services import Observation
     from chunkferry.upload import ChunkUpload
 
 
@@ -37,3 +39,7 @@ class S3Store(S3Objects):
         if not sessions or not may_remove():
             return 0
         return sum(self._bucket.abort(key, session) for session in sessions)
+
+    def probe(self) -> list[Observation]:
+        """Try what the server can do; see ``profiles`` for what that means."""
+        return probe.observe(self._bucket)
