@@ -62,8 +62,6 @@ class Backend:
     serves_urls: bool = False
     #: And refuses those that are expired or were changed.
     checks_urls: bool = False
-    #: Objects keep a MIME type.
-    keeps_types: bool = True
 
     def offering(self, port: type) -> DataStore:
         """The store, for the methods of ``port``; skips the test where it has none.
@@ -81,7 +79,7 @@ def on_disk(request: pytest.FixtureRequest) -> Backend:
     secret = folder / "secret"
     secret.write_text(secrets.token_hex(32))
     url = f"file://{folder}/objects?base_url=http://localhost/files&secret_file={secret}"
-    return Backend(store=from_url(url), keeps_types=False)
+    return Backend(store=from_url(url))
 
 
 def in_memory(request: pytest.FixtureRequest) -> Backend:
