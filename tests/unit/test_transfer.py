@@ -173,10 +173,17 @@ def test_a_reader_gives_what_is_asked_for(step: int | None, size: int | None) ->
 
 @pytest.mark.parametrize(("size", "held"), [(9, "more"), (11, "only 10"), (0, "more")])
 def test_a_reader_of_another_size_is_found_out_before_its_end(size: int, held: str) -> None:
-    """Also by an SDK that asks for exactly what was announced, and never for the end."""
+    """An SDK that waits for the end does not get there."""
     reader = transfer.Reader(io.BytesIO(b"0123456789"), size=size)
     with pytest.raises(LengthMismatch, match=f"expected {size} bytes, but the reader holds {held}"):
         list(iter(lambda: reader.read(size or 1), b""))
+
+
+@pytest.mark.parametrize("size", [0, 4, 9])
+def test_a_longer_reader_is_found_out_by_whoever_counts(size: int) -> None:
+    """An SDK that asks for exactly what was announced never asks for the end."""
+    with pytest.raises(LengthMismatch):
+        transfer.Reader(io.BytesIO(b"0123456789"), size=size).read(size)
 
 
 @pytest.mark.parametrize(
