@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,18 +16,15 @@ from chunkferry.filepath import check_filepath, is_filepath
 from chunkferry.services import DownloadParams, HeadInfo, Object, Progress, SignedUrlConfig
 from chunkferry.storage import transfer
 from chunkferry.storage.deadline import Deadline, check_timeout
-from chunkferry.storage.s3 import errors, signing
-from chunkferry.storage.s3.ranges import Version, cut
+from chunkferry.storage.s3 import errors, signing, stream
+from chunkferry.storage.s3.ranges import Version
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from botocore.response import StreamingBody
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
     from chunkferry.storage.s3.bucket import Bucket
 
-#: Bytes asked for at once while an object is read.
-_BUFFER: Final = 256 * 1024
 #: Size of the parts of an upload, where fewer than 10 000 of them suffice.
 _PART: Final = 8 * parts.MIB
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
@@ -116,7 +112,7 @@ class S3Objects:
                     raise
 
         body = self._deadline(action).run(request)
-        return io.BufferedReader(_Stream(body, action, self._timeout), _BUFFER)
+        return stream.reader(body, action, self._timeout)
 
     def stream(self, filepath: str, writer: BinaryIO) -> None:
         """Write the object into ``writer``, from one connection."""
@@ -280,39 +276,3 @@ class S3Objects:
             # The other one, in C, has retries and time-outs of its own.
             preferred_transfer_client="classic",
         )
-
-
-class _Stream(io.RawIOBase):
-    """An object's bytes as they arrive, with errors translated and a deadline for each read."""
-
-    def __init__(self, body: StreamingBody, action: str, timeout: timedelta | None) -> None:
-        super().__init__()
-        self._body = body
-        self._action = action
-        self._timeout = timeout
-        self._given_up = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        deadline = Deadline(self._action, self._timeout)
-        with deadline.cutting(self._give_up):
-            data = deadline.run(lambda: self._read(len(view)))
-        view[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        # Closing would wait for a read that was given up.
-        if not self._given_up:
-            self._body.close()
-        super().close()
-
-    def _read(self, size: int) -> bytes:
-        with errors.translated(self._action):
-            return self._body.read(size)
-
-    def _give_up(self) -> None:
-        self._given_up = True
-        cut(self._body)
