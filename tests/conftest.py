@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.servers.cluster",
     "tests.servers.sentinel",
     "tests.servers.s3",
+    "tests.servers.backends",
     "tests.servers.stores",
     "tests.servers.workers",
     "tests.servers.release",

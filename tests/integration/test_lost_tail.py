@@ -115,7 +115,7 @@ def test_an_empty_redis_knows_no_upload(fresh_redis: FreshRedis, site_at: SiteAt
         site.manager.resume_put_with_status("a", io.BytesIO(CONTENT))
     assert site.waker.asked
     site.work()
-    assert site.store.objects == {}
+    assert site.store.contents == {}
     again = site.manager.put_with_status("a", len(CONTENT), io.BytesIO(CONTENT))
     site.work()
     assert again.wait(timeout=5).code is UploadStatusCode.OK

@@ -7,7 +7,7 @@ import struct
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -35,6 +35,8 @@ class FaultyS3:
     requests: list[Request] = field(default_factory=list)
     #: Set at the end, so that no stalled answer outlives the test.
     ended: threading.Event = field(default_factory=threading.Event)
+    #: Set when a client has hung up on a trickle.
+    gone: threading.Event = field(default_factory=threading.Event)
 
     @property
     def endpoint(self) -> str:
@@ -122,6 +124,24 @@ def stall(handler: Handler) -> None:
     handler.read_body()
     handler.s3.ended.wait()
     handler.close_connection = True
+
+
+def trickle(**headers: str) -> Answer:
+    """Promise a large body, and send a byte of it now and then until the client has gone."""
+
+    def give(handler: Handler) -> None:
+        handler.read_body()
+        handler.close_connection = True
+        handler.send_response(206)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with suppress(OSError):
+            while not handler.s3.ended.wait(0.1):
+                handler.wfile.write(b"x")
+        handler.s3.gone.set()
+
+    return give
 
 
 def reset_after(count: int) -> Answer:

@@ -142,7 +142,7 @@ class _Teller:
             self._output.notice(f"the store of {service!r} cannot list what is unfinished in it")
         if self.report.foreign:
             self._output.notice(
-                "foreign: perhaps another program's, hence never removed; see docs/stores.md"
+                "foreign: perhaps another program's, hence never removed; see docs/stores/index.md"
             )
         self._output.result({"event": "report", **asdict(self.report)}, self._summary())
 

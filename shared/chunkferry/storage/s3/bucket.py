@@ -42,7 +42,7 @@ class Bucket:
         self.name: Final = name
         #: Begins every key; empty, or ends with a slash.
         self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._clients: Final = Clients(self.options)
+        self._clients: Final = Clients(self.options, name)
 
     @property
     def client(self) -> S3Client:
@@ -68,6 +68,19 @@ class Bucket:
             return False
         return True
 
+    def filepath(self, key: str) -> str:
+        """The path of the object with ``key``; not all of them are filepaths."""
+        return key.removeprefix(self.prefix)
+
+    def encryption(self) -> dict[str, Any]:
+        """Arguments of a call that makes an object: how it is encrypted, and who may see it."""
+        chosen = {
+            "ServerSideEncryption": self.options.sse,
+            "SSEKMSKeyId": self.options.sse_kms_key_id,
+            "ACL": self.options.acl,
+        }
+        return {name: value for name, value in chosen.items() if value}
+
     def attributes(self, upload: ChunkUpload | None = None) -> dict[str, Any]:
         """Arguments of every call that makes an object: for ``upload``, or for a plain put.
 
@@ -76,13 +89,10 @@ class Bucket:
         """
         chosen: Mapping[str, str] = {
             "ContentType": (upload.content_type if upload else "") or self.options.content_type,
-            "ServerSideEncryption": self.options.sse,
-            "SSEKMSKeyId": self.options.sse_kms_key_id,
             "StorageClass": self.options.storage_class,
-            "ACL": self.options.acl,
             "Tagging": self.options.tags,
         }
-        found: dict[str, Any] = {name: value for name, value in chosen.items() if value}
+        found = self.encryption() | {name: value for name, value in chosen.items() if value}
         if upload is not None:
             found["Metadata"] = metadata.encode(upload.upload_id, upload.metadata)
         return found

@@ -16,6 +16,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own class; the builtin is not used here
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
@@ -53,11 +54,15 @@ _CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 _TRANSIENT_STATUS: Final = frozenset({408, 412, 429})
 _SERVER_ERROR: Final = 500
+#: What a server does not know today, such as the header of a checksum, it will not know later.
+_NOT_IMPLEMENTED: Final = 501
 
-#: Without an answer of S3. Other errors of botocore are about configuration.
+#: Without an answer of S3, or with one that was damaged on the way. Other errors of botocore are
+#: about configuration.
 _NO_ANSWER: Final = (
     ConnectionError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
@@ -88,6 +93,22 @@ def is_absent(error: ClientError) -> bool:
     return code_of(error) in {"404", "NoSuchKey", "NotFound"}
 
 
+def is_changed(error: ClientError) -> bool:
+    """True if S3 says that the object is another one than the request was meant for."""
+    return code_of(error) in {"412", "PreconditionFailed"}
+
+
+def is_beyond_end(error: ClientError) -> bool:
+    """True if S3 says that the object ends before the range begins."""
+    return code_of(error) in {"416", "InvalidRange"}
+
+
+def is_refused(error: ClientError) -> bool:
+    """True if S3 does not know what was asked for, rather than not allowing it."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status in {400, 405, 411, 501}
+
+
 def is_session_lost(error: ClientError) -> bool:
     """True if S3 says that there is no such session."""
     return code_of(error) in _SESSION_LOST
@@ -101,6 +122,8 @@ def _from_answer(error: ClientError, action: str) -> StoreError:
     kind: type[StoreError] = StoreRefused
     if is_session_lost(error):
         kind = SessionLost
+    elif status == _NOT_IMPLEMENTED:
+        kind = StoreRefused
     elif code in _TRANSIENT or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         kind = StoreUnavailable
     return kind(f"{action}: {shown} (HTTP {status})")
