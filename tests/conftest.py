@@ -1,6 +1,7 @@
 """Fixtures of the whole test suite."""
 
 pytest_plugins = [
+    "tests.servers.gcs",
     "tests.servers.redis",
     "tests.servers.s3",
     "tests.servers.stores",

@@ -16,8 +16,6 @@ from chunkferry.services import (
     HeadService,
     Part,
     Portable,
-    Reaping,
-    Reconciling,
     Service,
     StoredObject,
     StoredPart,
@@ -29,11 +27,11 @@ from chunkferry.upload import ChunkUpload
 PART = parts.MIN_PART_SIZE
 
 
-class FileService(ChunkFileService, Portable, Reconciling, Protocol):
+class FileService(ChunkFileService, Portable, Protocol):
     """What every built-in service can do."""
 
 
-class Store(ChunkStore, Reaping, Service, HeadService, Protocol):
+class Store(ChunkStore, Service, HeadService, Protocol):
     """What every built-in store can do."""
 
     def chunk_file_service(self) -> FileService:

@@ -1,4 +1,4 @@
-"""What every built-in store guarantees, on a disk, in memory and on a real Ceph gateway."""
+"""What every built-in store guarantees: on a disk, in memory, on Ceph, and on emulated clouds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import cast
 
 import pytest
 from tests import storing
+from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
 from tests.storing import PART, FileService, Store, crc32c, cut, new_upload, no_heartbeat, send
 
@@ -79,14 +80,38 @@ def on_ceph(request: pytest.FixtureRequest) -> Subject:
     return Subject(store=cast("Store", from_url(server.url(prefix))), leftovers=leftovers)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(on_disk, id="local"),
-        pytest.param(in_memory, id="memory"),
-        pytest.param(on_ceph, id="ceph", marks=pytest.mark.s3),
-    ]
-)
+def on_gcs(request: pytest.FixtureRequest) -> Subject:
+    server: GcsServer = request.getfixturevalue("gcs")
+    prefix = secrets.token_hex(8)
+    return Subject(
+        store=cast("Store", from_url(server.url(prefix))),
+        leftovers=lambda: len(server.leftovers(prefix)),
+    )
+
+
+FINDING = [
+    pytest.param(on_disk, id="local"),
+    pytest.param(in_memory, id="memory"),
+    pytest.param(on_ceph, id="ceph", marks=pytest.mark.s3),
+]
+COMPARING = [*FINDING]
+ALL = [*FINDING, pytest.param(on_gcs, id="gcs")]
+
+
+@pytest.fixture(params=ALL)
 def subject(request: pytest.FixtureRequest) -> Subject:
+    return cast("Subject", request.param(request))
+
+
+@pytest.fixture(params=COMPARING)
+def comparing(request: pytest.FixtureRequest) -> Subject:
+    """A store that knows parts by their content; Google counts bytes."""
+    return cast("Subject", request.param(request))
+
+
+@pytest.fixture(params=FINDING)
+def finding(request: pytest.FixtureRequest) -> Subject:
+    """A store that finds sessions by their path alone; Google lists none."""
     return cast("Subject", request.param(request))
 
 
@@ -113,10 +138,10 @@ def complete(service: FileService, parts: list[StoredPart], data: bytes) -> Stor
 
 
 def test_it_has_all_abilities(store: Store) -> None:
-    """Every built-in store implements every port that the worker makes use of."""
+    """Every built-in store implements every port that the worker cannot do without."""
     service = store.chunk_file_service()
-    assert all(isinstance(store, port) for port in (ChunkStore, Reaping, Service, HeadService))
-    assert all(isinstance(service, port) for port in (ChunkFileService, Portable, Reconciling))
+    assert all(isinstance(store, port) for port in (ChunkStore, Service, HeadService))
+    assert all(isinstance(service, port) for port in (ChunkFileService, Portable))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -266,32 +291,32 @@ def test_cleanup_leaves_nothing(subject: Subject) -> None:
     assert not subject.store.exists(upload.filepath)
 
 
-def test_cleanup_finds_what_was_not_recorded(subject: Subject) -> None:
+def test_cleanup_finds_what_was_not_recorded(finding: Subject) -> None:
     """Sessions of workers that died before they could say so are removed as well."""
     upload = new_upload(length=1)
     for _ in range(2):
-        started(subject.store, upload)
-    assert subject.leftovers() >= 1
-    service = subject.store.chunk_file_service()
+        started(finding.store, upload)
+    assert finding.leftovers() >= 1
+    service = finding.store.chunk_file_service()
     service.restore(upload, "")
     service.cleanup(storing.no_heartbeat)
-    assert subject.leftovers() == 0
+    assert finding.leftovers() == 0
 
 
-def test_a_former_holder_cleans_up_nothing(subject: Subject) -> None:
+def test_a_former_holder_cleans_up_nothing(finding: Subject) -> None:
     """What it listed may be another upload's by now: it asks before it removes."""
     upload = new_upload(length=PART)
-    started(subject.store, upload)
+    started(finding.store, upload)
 
     def taken_over() -> None:
         raise LeaseLost("another worker holds it")
 
-    former = restored(subject.store, upload, subject.store.chunk_file_service())
+    former = restored(finding.store, upload, finding.store.chunk_file_service())
     with pytest.raises(LeaseLost):
         former.cleanup(taken_over)
-    assert subject.leftovers()
+    assert finding.leftovers()
     former.cleanup(storing.no_heartbeat)
-    assert not subject.leftovers()
+    assert not finding.leftovers()
 
 
 def test_cleanup_keeps_the_object(store: Store) -> None:
@@ -353,49 +378,55 @@ def test_late_effects_after_a_cancel_are_refused(subject: Subject, size: int) ->
     assert subject.leftovers() == 0
 
 
-def test_a_late_session_is_reaped(subject: Subject) -> None:
+def reap(subject: Subject, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
+    assert isinstance(subject.store, Reaping)
+    return subject.store.reap(upload, may_remove)
+
+
+def test_a_late_session_is_reaped(finding: Subject) -> None:
     """What a worker opened after its upload had ended is found by the upload's path."""
     upload = new_upload(length=4)
-    storing.store(subject.store, upload, b"data")
-    started(subject.store, upload)
-    assert subject.store.reap(upload, lambda: True) == 1
-    assert subject.store.reap(upload, lambda: True) == 0
-    assert subject.leftovers() == 0
-    assert storing.read(subject.store, upload.filepath) == b"data"
+    storing.store(finding.store, upload, b"data")
+    started(finding.store, upload)
+    assert reap(finding, upload, lambda: True) == 1
+    assert reap(finding, upload, lambda: True) == 0
+    assert finding.leftovers() == 0
+    assert storing.read(finding.store, upload.filepath) == b"data"
 
 
-def test_reaping_asks_first(subject: Subject) -> None:
+def test_reaping_asks_first(finding: Subject) -> None:
     """Nothing is removed where it might be another upload's to the path, which is alive."""
     upload = new_upload(length=4)
-    started(subject.store, upload)
-    by_path = not isinstance(subject.store, LocalStore)
-    assert subject.store.reap(upload, lambda: False) == int(not by_path)
-    assert subject.leftovers() == int(by_path)
-    subject.store.reap(upload, lambda: True)
+    started(finding.store, upload)
+    by_path = not isinstance(finding.store, LocalStore)
+    assert reap(finding, upload, lambda: False) == int(not by_path)
+    assert finding.leftovers() == int(by_path)
+    reap(finding, upload, lambda: True)
 
 
-def test_reaping_never_touches_a_newer_session(subject: Subject) -> None:
+def test_reaping_never_touches_a_newer_session(finding: Subject) -> None:
     """A session opened after the listing belongs to a newer upload and stays."""
     ended, newer = new_upload(length=4), new_upload(length=4)
-    started(subject.store, ended)
+    started(finding.store, ended)
     sessions: list[FileService] = []
 
     def open_newer() -> bool:
-        sessions.append(started(subject.store, newer))
+        sessions.append(started(finding.store, newer))
         return True
 
-    assert subject.store.reap(ended, open_newer) == 1
+    assert reap(finding, ended, open_newer) == 1
     if not sessions:  # files are named by their upload: nobody had to be asked
         open_newer()
     complete(sessions[0], send(sessions[0], cut(b"data")), b"data")
-    assert storing.read(subject.store, newer.filepath) == b"data"
+    assert storing.read(finding.store, newer.filepath) == b"data"
 
 
-def test_stored_parts_are_recognised(store: Store) -> None:
+def test_stored_parts_are_recognised(comparing: Subject) -> None:
     """A part is found if the store holds exactly its bytes, and only then."""
     data = storing.content(PART + 5)
     first, second = cut(data)
-    service = started(store, new_upload(length=len(data)))
+    service = started(comparing.store, new_upload(length=len(data)))
+    assert isinstance(service, Reconciling)
     assert service.find_part(first) is None
     receipt = service.upload_part(first, no_heartbeat)
     assert receipt == service.find_part(first)
