@@ -64,7 +64,7 @@ class Site:
 
     def stored(self, filepath: str) -> bytes:
         """The object at a path."""
-        return self.store.objects[filepath].data
+        return self.store.contents[filepath].data
 
 
 class Trickle(io.BytesIO):

@@ -43,7 +43,7 @@ def test_put_stores_what_the_reader_holds(site: Site) -> None:
         "a/b", len(CONTENT), io.BytesIO(CONTENT), content_type="text/plain", metadata={"k": "v"}
     )
     site.work()
-    found = site.store.objects["a/b"]
+    found = site.store.contents["a/b"]
     assert (found.data, found.content_type, found.metadata) == (CONTENT, "text/plain", {"k": "v"})
     assert notifier.wait(timeout=5).message == "Upload Complete"
 

@@ -134,7 +134,7 @@ def test_a_full_redis_loses_nothing_and_drains(
     for upload_id, offset in received.items():
         assert site.manager.get(upload_id).received >= offset
     wait_until(partial(push_on, site, list(received)), what="all are complete")
-    assert {path: object_.data == CONTENT for path, object_ in site.store.objects.items()} == (
+    assert {path: object_.data == CONTENT for path, object_ in site.store.contents.items()} == (
         dict.fromkeys((site.manager.get(upload_id).filepath for upload_id in received), True)
     )
 
@@ -323,7 +323,7 @@ def test_a_waker_that_loses_everything_loses_no_upload(on_redis: Site) -> None:
     on_redis.waker.copies = 0
     notifier = on_redis.manager.put_with_status("a", len(CONTENT), io.BytesIO(CONTENT))
     on_redis.work()
-    assert "a" not in on_redis.store.objects
+    assert "a" not in on_redis.store.contents
     on_redis.waker.copies = 2
     assert isinstance(on_redis.ledger, RedisLedger)
     _bring_forward(on_redis, notifier.upload_id)

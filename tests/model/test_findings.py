@@ -133,12 +133,12 @@ class PuttingStore(MemoryStore):
         made = MemoryObject(
             data=data, etag=etag, last_modified=datetime.now(UTC), upload_id=upload_id
         )
-        self.objects[PATH] = made
+        self.contents[PATH] = made
         return made
 
     def etag(self) -> str:
         """Of what is there now; empty for nothing."""
-        return self.objects[PATH].etag if PATH in self.objects else ""
+        return self.contents[PATH].etag if PATH in self.contents else ""
 
 
 class _PuttingService(MemoryFileService):
@@ -180,7 +180,7 @@ def test_a_late_put_shows_no_cancelled_upload() -> None:
     world.drain(upload_id)
     world.settle()
     is_complete = world.manager.get(upload_id).state is State.COMPLETE
-    assert is_complete == (PATH in store.objects)
+    assert is_complete == (PATH in store.contents)
 
 
 def test_a_whole_object_replaces_no_other() -> None:
@@ -193,7 +193,7 @@ def test_a_whole_object_replaces_no_other() -> None:
     world.drain(upload_id)
     assert store.before_put, "it was put"
     assert world.manager.get(upload_id).state is State.COMPLETE
-    assert store.objects[PATH].data == b"version 2"
+    assert store.contents[PATH].data == b"version 2"
 
 
 def test_a_failover_before_completing_removes_no_session() -> None:

@@ -105,7 +105,7 @@ class World:
 
     def is_whole(self, filepath: str = "a/b", content: bytes = CONTENT) -> bool:
         """True if exactly this object is there and nothing unfinished."""
-        return self.store.objects[filepath].data == content and not self.store.sessions
+        return self.store.contents[filepath].data == content and not self.store.sessions
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_a_cancelled_upload_is_removed_by_its_holder(world: World, call: str, wh
     getattr(world.store, when)(call, lambda: world.manager.cancel(upload_id))
     report = world.drain(upload_id)
     assert report.outcome == State.CANCELLED
-    assert (world.store.sessions, world.store.objects) == ({}, {})
+    assert (world.store.sessions, world.store.contents) == ({}, {})
 
 
 def test_an_upload_being_completed_cannot_be_cancelled(world: World) -> None:

@@ -1,26 +1,37 @@
 """Objects in this process: ``memory://name``, one store per name. For tests.
 
 It behaves like an object store: sessions have ids of their own, several may be open for one path,
-and nothing is visible before its session is completed. Look at ``sessions`` and ``objects``.
+and nothing is visible before its session is completed. Look at ``sessions`` and ``contents``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from os import PathLike
 from typing import IO, BinaryIO, Final
 
 import google_crc32c
 
 from chunkferry.errors import ConfigError, InitError, IntegrityError, SessionLost
 from chunkferry.filepath import check_filepath
-from chunkferry.services import HeadInfo, Heartbeat, Part, StoredObject, StoredPart
-from chunkferry.storage import manifest
+from chunkferry.services import (
+    DownloadParams,
+    HeadInfo,
+    Heartbeat,
+    Object,
+    Part,
+    Progress,
+    StoredObject,
+    StoredPart,
+)
+from chunkferry.storage import manifest, transfer
 from chunkferry.storage import url as urls
 from chunkferry.upload import ChunkUpload
 
@@ -77,7 +88,7 @@ class MemoryStore:
         #: Open sessions by id.
         self.sessions: Final[dict[str, MemorySession]] = {}
         #: Finished objects by path.
-        self.objects: Final[dict[str, MemoryObject]] = {}
+        self.contents: Final[dict[str, MemoryObject]] = {}
 
     def chunk_file_service(self) -> MemoryFileService:
         """A fresh service for one upload."""
@@ -92,11 +103,11 @@ class MemoryStore:
 
     def exists(self, filepath: str) -> bool:
         """True if the object exists."""
-        return check_filepath(filepath) in self.objects
+        return check_filepath(filepath) in self.contents
 
     def head(self, filepath: str) -> HeadInfo:
         """What is known of the object."""
-        found = self.objects.get(check_filepath(filepath))
+        found = self.contents.get(check_filepath(filepath))
         if found is None:
             return HeadInfo(exists=False)
         return HeadInfo(
@@ -109,19 +120,72 @@ class MemoryStore:
 
     def get(self, filepath: str) -> IO[bytes]:
         """The object as a stream."""
-        found = self.objects.get(check_filepath(filepath))
-        if found is None:
-            raise FileNotFoundError(filepath)
-        return io.BytesIO(found.data)
+        return io.BytesIO(self._found(filepath).data)
 
     def put(self, filepath: str, reader: BinaryIO) -> None:
         """Store all that ``reader`` holds."""
-        data = reader.read()
-        self.objects[check_filepath(filepath)] = _object(data)
+        check_filepath(filepath)
+        self.contents[filepath] = _object(transfer.Reader(reader).read())
 
     def delete(self, filepath: str) -> None:
         """Remove the object."""
-        self.objects.pop(check_filepath(filepath), None)
+        self.contents.pop(check_filepath(filepath), None)
+
+    def objects(self, prefix: str = "") -> Iterator[Object]:
+        """The objects whose paths start with ``prefix``, as they are at the first step."""
+        for filepath, found in sorted(self.contents.items()):
+            if filepath.startswith(prefix):
+                yield Object(
+                    filepath=filepath, content_type=found.content_type, size=len(found.data)
+                )
+
+    def md5(self, filepath: str) -> bytes:
+        """The digest of the object."""
+        return hashlib.md5(self._found(filepath).data, usedforsecurity=False).digest()
+
+    def download(
+        self,
+        filepath: str,
+        writer: BinaryIO | PathLike[str],
+        params: DownloadParams | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Write the object into ``writer``."""
+        transfer.chosen(params)
+        transfer.copy([self._found(filepath).data], writer, progress)
+
+    def upload(
+        self,
+        filepath: str,
+        filesize: int,
+        reader: BinaryIO | PathLike[str],
+        progress: Progress | None = None,
+    ) -> None:
+        """Store ``filesize`` bytes of ``reader``."""
+        check_filepath(filepath)
+        with transfer.source(reader) as file:
+            data = transfer.Reader(file, size=filesize, progress=progress).read()
+        self.contents[filepath] = _object(data)
+
+    def download_range(self, filepath: str, writer: BinaryIO, start: int, finish: int) -> None:
+        """Write bytes [start, finish) into ``writer``."""
+        transfer.check_range(start, finish)
+        transfer.write(writer, self._found(filepath).data[start:finish])
+
+    def stream(self, filepath: str, writer: BinaryIO) -> None:
+        """Write the object into ``writer``."""
+        transfer.write(writer, self._found(filepath).data)
+
+    def set_mime_type(self, filepath: str, mime_type: str) -> None:
+        """Change the object's MIME type."""
+        found = self._found(filepath)
+        self.contents[filepath] = replace(found, content_type=mime_type)
+
+    def _found(self, filepath: str) -> MemoryObject:
+        found = self.contents.get(check_filepath(filepath))
+        if found is None:
+            raise FileNotFoundError(filepath)
+        return found
 
     def open(self, upload: ChunkUpload) -> str:
         """Open a session for ``upload``; return its id."""
@@ -165,7 +229,7 @@ class MemoryStore:
             if len(data) != manifest.total_size(parts) or google_crc32c.value(data) != crc32c:
                 msg = f"the parts of {session.upload.filepath!r} are not the ones stored"
                 raise IntegrityError(msg)
-            self.objects[session.upload.filepath] = _object(data, session.upload)
+            self.contents[session.upload.filepath] = _object(data, session.upload)
             del self.sessions[session_id]
 
 
@@ -223,7 +287,7 @@ class MemoryFileService:
 
     def find_object(self) -> StoredObject | None:
         """The object, if this upload made it."""
-        found = self._store.objects.get(self._upload.filepath)
+        found = self._store.contents.get(self._upload.filepath)
         if found is None or found.upload_id != self._upload.upload_id:
             return None
         return StoredObject(size=len(found.data), etag=found.etag)

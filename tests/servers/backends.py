@@ -1,0 +1,126 @@
+"""Every built-in store on a server of its own, for the contract suite of whole objects.
+
+A backend joins by an entry of ``BACKENDS``; what it is then tested for is what Protocols its store
+implements.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import pytest
+from tests.servers.s3 import S3Server
+
+from chunkferry.services import (
+    ChunkStore,
+    HeadService,
+    ListService,
+    MD5Service,
+    ParallelService,
+    RangeService,
+    Service,
+    ServiceWithConcurrency,
+    ServiceWithMimeType,
+    ServiceWithTimeout,
+    SignedUrlService,
+    SignedUrlUploadService,
+    StreamService,
+)
+from chunkferry.storage import from_url
+
+
+class DataStore(
+    Service,
+    HeadService,
+    ListService,
+    MD5Service,
+    ParallelService,
+    RangeService,
+    StreamService,
+    SignedUrlService,
+    SignedUrlUploadService,
+    ServiceWithConcurrency,
+    ServiceWithMimeType,
+    ServiceWithTimeout,
+    Protocol,
+):
+    """All that a store may offer for whole objects; see ``Backend.offering``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A store, and what its server can do that no Protocol says."""
+
+    store: ChunkStore
+    #: Longest filepath in bytes that its prefix leaves room for.
+    room: int = 1024
+    #: A server answers its signed URLs.
+    serves_urls: bool = False
+    #: And refuses those that are expired or were changed.
+    checks_urls: bool = False
+    #: Objects keep a MIME type.
+    keeps_types: bool = True
+
+    def offering(self, port: type) -> DataStore:
+        """The store, for the methods of ``port``; skips the test where it has none.
+
+        What a store has to offer is asserted elsewhere: by the table in the docs.
+        """
+        if not isinstance(self.store, port):
+            pytest.skip(f"{type(self.store).__name__} is no {port.__name__}")
+        return cast("DataStore", self.store)
+
+
+def on_disk(request: pytest.FixtureRequest) -> Backend:
+    """A folder that signs URLs, which nobody serves."""
+    folder: Path = request.getfixturevalue("tmp_path")
+    return Backend(store=from_url(f"file://{folder}/objects"), keeps_types=False)
+
+
+def in_memory(request: pytest.FixtureRequest) -> Backend:
+    """A store in this process."""
+    return Backend(store=from_url(f"memory://{secrets.token_hex(8)}"))
+
+
+def on_ceph(request: pytest.FixtureRequest) -> Backend:
+    """A prefix of a bucket of a real gateway."""
+    server: S3Server = request.getfixturevalue("rgw")
+    prefix = secrets.token_hex(8)
+    return Backend(
+        store=from_url(server.url(prefix)),
+        room=1024 - len(prefix) - 1,
+        serves_urls=True,
+        checks_urls=True,
+    )
+
+
+def on_moto(request: pytest.FixtureRequest) -> Backend:
+    """A prefix of a bucket of an imitation of AWS; it answers signed URLs without a look."""
+    server: S3Server = request.getfixturevalue("moto_s3")
+    prefix = secrets.token_hex(8)
+    store = from_url(server.url(prefix, checksums="when_supported", conditional_writes="true"))
+    return Backend(store=store, room=1024 - len(prefix) - 1, serves_urls=True)
+
+
+#: One parameter of the contract suite each: what makes it, and its marks.
+BACKENDS: dict[str, tuple[Callable[[pytest.FixtureRequest], Backend], list[pytest.MarkDecorator]]]
+BACKENDS = {
+    "local": (on_disk, []),
+    "memory": (in_memory, []),
+    "moto": (on_moto, []),
+    "ceph": (on_ceph, [pytest.mark.s3]),
+}
+
+
+@pytest.fixture(
+    params=[pytest.param(make, id=name, marks=marks) for name, (make, marks) in BACKENDS.items()]
+)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn, empty."""
+    made = request.param(request)
+    assert isinstance(made, Backend)
+    return made
