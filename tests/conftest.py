@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.servers.gcs",
     "tests.servers.redis",
     "tests.servers.s3",
+    "tests.servers.azurite",
     "tests.servers.backends",
     "tests.servers.stores",
     "tests.servers.workers",

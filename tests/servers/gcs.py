@@ -1,10 +1,10 @@
 """A Google Cloud Storage for tests: gcp-storage-emulator in a thread, made stricter.
 
-``python -m tests.servers.gcs`` runs one by hand until Ctrl-C. What the emulator lets pass and Google
-does not is checked here: generation preconditions, the checksum in ``X-Goog-Hash``, and requests to
-a cancelled session. What still differs: a session that has made its object is forgotten (Google
-answers 200 for a while), listings come in one page, nothing expires, and nobody checks credentials
-or signatures. ``tests/unit/test_gcs_store.py`` has what only Google does.
+``python -m tests.servers.gcs`` runs one by hand until Ctrl-C. What the emulator lets pass and
+Google does not is checked here: generation preconditions, the checksum in ``X-Goog-Hash``, and
+requests to a cancelled session. What still differs: a session that has made its object is forgotten
+(Google answers 200 for a while), listings come in one page, nothing expires, and nobody checks
+credentials or signatures. ``tests/unit/test_gcs_store.py`` has what only Google does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import google_crc32c
@@ -68,24 +68,25 @@ class _Handler(RequestHandler):  # type: ignore[misc] # the emulator has no type
     """One connection: checks what the emulator does not, then lets it answer."""
 
     lock: threading.Lock
+    rfile: BinaryIO
 
-    def do_PUT(self) -> None:
+    def handle_put(self) -> None:
         """Check the checksum of what may complete a session."""
         self._checked(super().do_PUT)
 
-    def do_POST(self) -> None:
+    def handle_post(self) -> None:
         """Check the generation."""
         self._checked(super().do_POST)
 
-    def do_GET(self) -> None:
+    def handle_get(self) -> None:
         """One request at a time: the emulator is made for that."""
         self._checked(super().do_GET)
 
-    def do_PATCH(self) -> None:
+    def handle_patch(self) -> None:
         """As GET."""
         self._checked(super().do_PATCH)
 
-    def do_DELETE(self) -> None:
+    def handle_delete(self) -> None:
         """Cancel a session, which the emulator cannot."""
         if session := self._query("upload_id"):
             known = self.storage.resumable.pop(session, None)
@@ -93,7 +94,10 @@ class _Handler(RequestHandler):  # type: ignore[misc] # the emulator has no type
             return
         self._checked(super().do_DELETE)
 
-    def _checked(self, proceed: Any) -> None:  # noqa: ANN401 - the emulator has no types
+    do_PUT, do_POST, do_GET = handle_put, handle_post, handle_get  # noqa: N815 - the base's names
+    do_PATCH, do_DELETE = handle_patch, handle_delete  # noqa: N815 - as above
+
+    def _checked(self, proceed: Any) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if "*/" not in self.headers.get("Content-Range", "") and self._damaged(body):
             self._answer(400, "Provided CRC32C does not match the calculated one.")
