@@ -78,6 +78,16 @@ class UnknownService(ChunkferryError):
         )
 
 
+class UrlRefused(ChunkferryError):
+    """A signed URL is not valid, or not for this request."""
+
+    code = "url_refused"
+    http_status = 403
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the signed URL is refused: {reason}")
+
+
 class UploadNotFound(ChunkferryError):
     """There is no such upload: never created, or ended longer ago than ``result_ttl``."""
 

@@ -78,7 +78,10 @@ class Backend:
 def on_disk(request: pytest.FixtureRequest) -> Backend:
     """A folder that signs URLs, which nobody serves."""
     folder: Path = request.getfixturevalue("tmp_path")
-    return Backend(store=from_url(f"file://{folder}/objects"), keeps_types=False)
+    secret = folder / "secret"
+    secret.write_text(secrets.token_hex(32))
+    url = f"file://{folder}/objects?base_url=http://localhost/files&secret_file={secret}"
+    return Backend(store=from_url(url), keeps_types=False)
 
 
 def in_memory(request: pytest.FixtureRequest) -> Backend:

