@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import pytest
+from tests.servers.azurite import AzureServer
+from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
 
 from chunkferry.services import (
@@ -109,6 +111,27 @@ def on_moto(request: pytest.FixtureRequest) -> Backend:
     return Backend(store=store, room=1024 - len(prefix) - 1, serves_urls=True)
 
 
+def on_gcs(request: pytest.FixtureRequest) -> Backend:
+    """A prefix of an emulated bucket; nobody looks at its signed URLs."""
+    server: GcsServer = request.getfixturevalue("gcs_account")
+    prefix = secrets.token_hex(8)
+    return Backend(
+        store=from_url(server.signing_url(prefix)), room=1024 - len(prefix) - 1, serves_urls=True
+    )
+
+
+def on_azurite(request: pytest.FixtureRequest) -> Backend:
+    """A prefix of an emulated container."""
+    server: AzureServer = request.getfixturevalue("azurite")
+    prefix = secrets.token_hex(8)
+    return Backend(
+        store=from_url(server.url(prefix)),
+        room=1024 - len(prefix) - 1,
+        serves_urls=True,
+        checks_urls=True,
+    )
+
+
 #: One parameter of the contract suite each: what makes it, and its marks.
 BACKENDS: dict[str, tuple[Callable[[pytest.FixtureRequest], Backend], list[pytest.MarkDecorator]]]
 BACKENDS = {
@@ -116,6 +139,8 @@ BACKENDS = {
     "memory": (in_memory, []),
     "moto": (on_moto, []),
     "ceph": (on_ceph, [pytest.mark.s3]),
+    "gcs": (on_gcs, []),
+    "azurite": (on_azurite, [pytest.mark.azure]),
 }
 
 

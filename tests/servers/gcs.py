@@ -21,16 +21,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import google_crc32c
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from gcp_storage_emulator.handlers import buckets
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import RESUMABLE_DIR, Storage
 
 BUCKET = "chunkferry"
+
+#: Of an account that exists in these tests only.
+_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PRIVATE_KEY = _RSA.private_bytes(
+    serialization.Encoding.PEM,
+    serialization.PrivateFormat.PKCS8,
+    serialization.NoEncryption(),
+).decode()
+PUBLIC_KEY = _RSA.public_key()
 
 
 class _MemoryStorage(Storage):  # type: ignore[misc] # the emulator has no types
@@ -52,6 +64,24 @@ class GcsServer:
         """The store URL of the bucket."""
         query = urlencode({"endpoint_url": self.endpoint, "anonymous": "true", **options})
         return f"gs://{self.bucket}/{prefix}?{query}"
+
+    def signing_url(self, prefix: str = "", **options: str) -> str:
+        """The same for a store that has credentials; see ``account``."""
+        query = urlencode({"endpoint_url": self.endpoint, **options})
+        return f"gs://{self.bucket}/{prefix}?{query}"
+
+    def account(self) -> str:
+        """A service account as its key file tells it; the server gives tokens to anybody."""
+        return json.dumps(
+            {
+                "type": "service_account",
+                "project_id": "tests",
+                "private_key_id": "1",
+                "private_key": PRIVATE_KEY,
+                "client_email": "tests@tests.example",
+                "token_uri": f"{self.endpoint}/token",
+            }
+        )
 
     def leftovers(self, prefix: str) -> list[str]:
         """What unfinished uploads have left under ``prefix``: sessions, and ends that wait."""
@@ -75,7 +105,11 @@ class _Handler(RequestHandler):  # type: ignore[misc] # the emulator has no type
         self._checked(super().do_PUT)
 
     def handle_post(self) -> None:
-        """Check the generation."""
+        """Check the generation; give a token to whoever asks."""
+        if self.path == "/token":
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(200, access_token="token", expires_in=3600, token_type="Bearer")
+            return
         self._checked(super().do_POST)
 
     def handle_get(self) -> None:
@@ -103,7 +137,7 @@ class _Handler(RequestHandler):  # type: ignore[misc] # the emulator has no type
             self._answer(400, "Provided CRC32C does not match the calculated one.")
             return
         if not self._generation_matches(body):
-            self._answer(412)
+            self._answer(404 if self.command == "GET" else 412)
             return
         self.rfile = io.BytesIO(body)
         with self.lock:
@@ -123,13 +157,22 @@ class _Handler(RequestHandler):  # type: ignore[misc] # the emulator has no type
         return b64encode(google_crc32c.value(whole).to_bytes(4, "big")).decode() != announced[1]
 
     def _generation_matches(self, body: bytes) -> bool:
-        wanted = self._query("ifGenerationMatch")
-        name = self._query("name") or _name_in(body)
+        wanted = self._query("ifGenerationMatch") or self._query("generation")
+        name = (
+            self._query("name")
+            or _name_in(body)
+            or unquote(self.path.split("?")[0].split("/o/")[-1])
+        )
         found = self.storage.objects.get(BUCKET, {}).get(name, {})
         return wanted in {"", found.get("generation", "0")}
 
-    def _answer(self, status: int, message: str = "") -> None:
-        content = json.dumps({"error": {"code": status, "message": message}}).encode()
+    def send_header(self, keyword: str, value: str) -> None:
+        """Say what a signed URL asks for instead."""
+        asked = self._query("response-content-type") if keyword == "Content-type" else ""
+        super().send_header(keyword, asked or value)
+
+    def _answer(self, status: int, message: str = "", **fields: object) -> None:
+        content = json.dumps({"error": {"code": status, "message": message}, **fields}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
@@ -169,6 +212,15 @@ def gcs() -> Iterator[GcsServer]:
     """An emulated Google Cloud Storage."""
     with running() as server:
         yield server
+
+
+@pytest.fixture
+def gcs_account(gcs: GcsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> GcsServer:
+    """The same, with a service account in the environment of this test."""
+    file = tmp_path / "account.json"
+    file.write_text(gcs.account())
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    return gcs
 
 
 def main() -> None:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from chunkferry.services import Heartbeat
 
 
+#: Blobs of one page of a listing.
+_PAGE: Final = 1000
+#: Metadata of what is no object: our own leftovers, and folders of hierarchical accounts.
+_HIDDEN: Final = frozenset({metadata.DISCARDED, "hdi_isfolder"})
+
+
 class Container:
     """One container, as one URL describes it."""
 
@@ -81,7 +87,7 @@ class Container:
     def object(self, key: str) -> BlobProperties | None:
         """The same, without what is there only to be removed."""
         found = self.head(key)
-        return None if found is None or metadata.DISCARDED in (found.metadata or {}) else found
+        return None if found is None or _HIDDEN & set(found.metadata or {}) else found
 
     def uncommitted(self, key: str) -> dict[str, int]:
         """Names and sizes of the uncommitted blocks of a blob, whosever they are."""
@@ -181,6 +187,29 @@ class Container:
                     return False
                 raise
             return True
+
+    def retype(self, key: str, found: BlobProperties, mime_type: str) -> None:
+        """Change the type of exactly the blob ``found``; the other properties are sent along."""
+        settings = found.content_settings
+        settings.content_type = mime_type
+        with errors.translated(f"changing the type of {key!r}"):
+            self.blob(key).set_http_headers(settings, **unchanged(found))
+
+    def page(self, prefix: str, token: str) -> tuple[list[tuple[str, int, str]], str]:
+        """One page of a listing: name, size and type of each; and the token of the next page."""
+        with errors.translated(f"listing {prefix!r}"):
+            pages = (
+                self.clients()
+                .list_blobs(name_starts_with=prefix, include=["metadata"], results_per_page=_PAGE)
+                .by_page(continuation_token=token or None)
+            )
+            found = [
+                (str(blob.name), int(blob.size), blob.content_settings.content_type or "")
+                for blob in next(pages, iter(()))
+                if not _HIDDEN & set(blob.metadata or {})
+            ]
+            # Known once the page was taken; the SDK's base type does not tell of it.
+            return found, str(getattr(pages, "continuation_token", None) or "")
 
     def _attributes(self, content_type: str = "") -> dict[str, Any]:
         """Arguments of every call that makes a blob."""

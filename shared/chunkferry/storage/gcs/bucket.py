@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from chunkferry.upload import ChunkUpload
 
 
+#: Objects of one page of a listing.
+_PAGE: Final = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """An object, as Google describes it."""
@@ -190,6 +194,35 @@ class Bucket:
                     self._require_bucket()
                 return False
             return True
+
+    def retype(self, key: str, mime_type: str) -> bool:
+        """Change the object's type; False if there is none."""
+        with errors.translated(f"changing the type of {key!r}"):
+            blob = self.client.storage.bucket(self.name).blob(key)
+            blob.content_type = mime_type
+            try:
+                blob.patch(timeout=client.timeouts(), retry=client.sdk_retry())
+            except NotFound as exc:
+                if "No such object" not in str(exc):
+                    self._require_bucket()
+                return False
+            return True
+
+    def page(self, prefix: str, token: str) -> tuple[list[tuple[str, int, str]], str]:
+        """One page of a listing: key, size and type of each; and the token of the next page."""
+        with errors.translated(f"listing {prefix!r}"):
+            listing = self.client.storage.list_blobs(
+                self.name,
+                prefix=prefix,
+                page_token=token or None,
+                page_size=_PAGE,
+                fields="items(name,size,contentType),nextPageToken",
+                timeout=client.timeouts(),
+                retry=client.sdk_retry(),
+            )
+            page = next(listing.pages, ())
+            found = [(blob.name, int(blob.size), blob.content_type or "") for blob in page]
+            return found, str(listing.next_page_token or "")
 
     def _require_bucket(self) -> None:
         """Raise unless the bucket exists: an absent object is told from an absent bucket."""

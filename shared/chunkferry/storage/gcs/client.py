@@ -37,7 +37,9 @@ class Client:
 
     #: ``google.cloud.storage.Client``, which has no types.
     storage: Any
-    #: Sends credentials along.
+    #: Google's, of whichever kind the environment offers.
+    credentials: Any
+    #: Sends them along.
     authorized: requests.Session
     #: Sends none: for session URIs, which are credentials themselves.
     plain: requests.Session
@@ -104,6 +106,7 @@ def _connect(options: GcsOptions) -> Client:
             _http=authorized,
             client_options={"api_endpoint": options.endpoint_url} if options.endpoint_url else None,
         ),
+        credentials=credentials,
         authorized=authorized,
         plain=plain,
     )

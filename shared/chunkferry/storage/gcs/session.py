@@ -81,6 +81,11 @@ class Session:
         with errors.translated(f"completing {self._name!r}"):
             client.session_retry()(self._finish)(tail, total, crc32c)
 
+    @staticmethod
+    def unit_floor(size: int) -> int:
+        """How much of ``size`` bytes a session takes before the last request."""
+        return size // PART_SIZE_UNIT * PART_SIZE_UNIT
+
     def ask(self) -> Standing:
         """How far it is. With a total in place of the star this request could make the object.
 
@@ -181,4 +186,4 @@ class Session:
         found = _RANGE.fullmatch(answer.headers.get("Range", "").strip())
         committed = int(found.group(1)) + 1 if found else 0
         # Google keeps whole units. Emulators say "0-0" of an empty session.
-        return Standing(committed=committed // PART_SIZE_UNIT * PART_SIZE_UNIT)
+        return Standing(committed=self.unit_floor(committed))

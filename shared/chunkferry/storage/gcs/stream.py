@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
+from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import google_crc32c
 
-from chunkferry.errors import ChunkferryError
+from chunkferry.errors import ChunkferryError, IntegrityError, StoreUnavailable
+from chunkferry.storage.deadline import Deadline
 from chunkferry.storage.gcs import client, errors
 
 if TYPE_CHECKING:
     import requests
     from _typeshed import WriteableBuffer
 
-    from chunkferry.storage.gcs.bucket import Bucket
+    from chunkferry.storage.gcs.bucket import Bucket, Found
+    from chunkferry.storage.transfer import Reader
 
 #: Bytes asked for at once while an object is read.
 _BUFFER: Final = 256 * 1024
@@ -26,42 +29,42 @@ _CHUNK: Final = 8 * 1024 * 1024
 _GOOGLE: Final = "https://storage.googleapis.com"
 
 
-def open_object(
-    bucket: Bucket, key: str, start: int = 0, finish: int | None = None, *, generation: int = 0
-) -> io.BufferedReader:
-    """The bytes [start, finish) of an object, as they arrive.
+def open_object(bucket: Bucket, key: str, timeout: timedelta | None = None) -> io.BufferedReader:
+    """The bytes of an object, as they arrive; each read may take ``timeout``.
 
     Raises:
-        FileNotFoundError: there is no such object, or not in this generation, where one is given.
+        FileNotFoundError: there is no such object.
     """
     action = f"reading {key!r}"
-    headers = {}
-    if start or finish is not None:
-        headers["Range"] = f"bytes={start}-{'' if finish is None else finish - 1}"
     with errors.translated(action):
-        answer = bucket.client.authorized.get(
-            f"{bucket.options.endpoint_url or _GOOGLE}/storage/v1/b/{quote(bucket.name, safe='')}"
-            f"/o/{quote(key, safe='')}",
-            params={"alt": "media"} | ({"generation": str(generation)} if generation else {}),
-            headers=headers,
-            stream=True,
-            timeout=client.timeouts(),
-        )
+        answer = _request(bucket, key, {}, {})
         if answer.status_code == HTTPStatus.NOT_FOUND:
             answer.close()
-            if not generation:
-                bucket.head(key)  # an absent bucket is an error of its own
+            bucket.head(key)  # an absent bucket is an error of its own
             raise FileNotFoundError(key)
-        if not answer.ok:
-            answer.close()
-            raise errors.of_status(answer.status_code, action)
-    return io.BufferedReader(_Stream(answer, action), _BUFFER)
+        _require_ok(answer, action)
+    return io.BufferedReader(_Stream(answer, action, timeout), _BUFFER)
 
 
-def write_object(bucket: Bucket, key: str, reader: BinaryIO) -> None:
+def read_range(bucket: Bucket, key: str, found: Found, start: int, finish: int) -> bytes:
+    """The bytes [start, finish) of exactly the object ``found``; tried again if they break off.
+
+    Raises:
+        IntegrityError: it is not there any more.
+    """
+
+    def read() -> bytes:
+        with errors.translated(f"reading {key!r}"):
+            return _read(bucket, key, found, start, finish)
+
+    with errors.translated(f"reading {key!r}"):
+        return client.session_retry()(read)()
+
+
+def write_object(bucket: Bucket, key: str, reader: Reader) -> None:
     """Make an object of all that ``reader`` holds: in one request, or in a session."""
-    chunk = _filled(reader)
-    following = _filled(reader) if len(chunk) == _CHUNK else b""
+    chunk = reader.read(_CHUNK)
+    following = reader.read(_CHUNK) if len(chunk) == _CHUNK else b""
     if not following:
         bucket.put(key, chunk)
         return
@@ -71,8 +74,12 @@ def write_object(bucket: Bucket, key: str, reader: BinaryIO) -> None:
         while following:
             session.store(memoryview(chunk), offset, _no_heartbeat)
             offset, crc32c = offset + len(chunk), google_crc32c.extend(crc32c, chunk)
-            chunk, following = following, _filled(reader) if len(following) == _CHUNK else b""
-        session.finish(chunk, offset + len(chunk), google_crc32c.extend(crc32c, chunk))
+            chunk, following = following, reader.read(_CHUNK)
+        crc32c = google_crc32c.extend(crc32c, chunk)
+        total = offset + len(chunk)
+        whole = session.unit_floor(len(chunk))
+        session.store(memoryview(chunk)[:whole], offset, _no_heartbeat)
+        session.finish(chunk[whole:], total, crc32c)
     except BaseException:
         # Whatever it was, nothing shall wait at the store. If that fails too, it ends by itself.
         with suppress(ChunkferryError):
@@ -80,13 +87,39 @@ def write_object(bucket: Bucket, key: str, reader: BinaryIO) -> None:
         raise
 
 
-def _filled(reader: BinaryIO) -> bytes:
-    """The next ``_CHUNK`` bytes; fewer only at the end."""
-    pieces, missing = list[bytes](), _CHUNK
-    while missing and (piece := reader.read(missing)):
-        pieces.append(piece)
-        missing -= len(piece)
-    return b"".join(pieces)
+def _read(bucket: Bucket, key: str, found: Found, start: int, finish: int) -> bytes:
+    span = {"Range": f"bytes={start}-{finish - 1}"}
+    answer = _request(bucket, key, {"generation": str(found.generation)}, span)
+    with answer:
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            msg = f"{key!r} is not the object any more that it was when reading began"
+            raise IntegrityError(msg)
+        _require_ok(answer, f"reading {key!r}")
+        data = bytes(answer.raw.read())
+    if len(data) != finish - start:
+        msg = f"reading {key!r}: {len(data)} bytes came, expected {finish - start}"
+        raise StoreUnavailable(msg)
+    return data
+
+
+def _request(
+    bucket: Bucket, key: str, params: dict[str, str], headers: dict[str, str]
+) -> requests.Response:
+    """Ask for content as it is stored, also where it has a content encoding."""
+    return bucket.client.authorized.get(
+        f"{bucket.options.endpoint_url or _GOOGLE}/storage/v1/b/{quote(bucket.name, safe='')}"
+        f"/o/{quote(key, safe='')}",
+        params={"alt": "media", **params},
+        headers={"Accept-Encoding": "gzip", **headers},
+        stream=True,
+        timeout=client.timeouts(),
+    )
+
+
+def _require_ok(answer: requests.Response, action: str) -> None:
+    if not answer.ok:
+        answer.close()
+        raise errors.of_status(answer.status_code, action)
 
 
 def _no_heartbeat() -> None:
@@ -94,24 +127,27 @@ def _no_heartbeat() -> None:
 
 
 class _Stream(io.RawIOBase):
-    """An object's bytes as they arrive, with errors translated."""
+    """An object's bytes as they arrive, with errors translated and a deadline for each read."""
 
-    def __init__(self, answer: requests.Response, action: str) -> None:
+    def __init__(self, answer: requests.Response, action: str, timeout: timedelta | None) -> None:
         super().__init__()
         self._answer = answer
         self._action = action
+        self._timeout = timeout
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        with errors.translated(self._action):
-            # Undecoded: an object with a content encoding is read as it is stored.
-            data = self._answer.raw.read(len(view))
+        data = Deadline(self._action, self._timeout).run(lambda: self._read(len(view)))
         view[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
         self._answer.close()
         super().close()
+
+    def _read(self, size: int) -> bytes:
+        with errors.translated(self._action):
+            return bytes(self._answer.raw.read(size))
