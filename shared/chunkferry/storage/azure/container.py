@@ -66,8 +66,8 @@ class Container:
         key = self.prefix + check_filepath(filepath)
         if len(key) > MAX_BYTES:
             raise InvalidPath(filepath, f"is longer than {MAX_BYTES} characters with its prefix")
-        if filepath.endswith("."):
-            raise InvalidPath(filepath, "ends with a dot, which Azure drops")
+        if any(component.endswith(".") for component in key.split("/")):
+            raise InvalidPath(filepath, "holds a component that ends with a dot; Azure drops that")
         return key
 
     def head(self, key: str) -> BlobProperties | None:
