@@ -84,7 +84,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def answer(status: int = 200, body: str = "", /, **headers: str) -> Answer:
-    """Read the request and, if it came whole, answer it; ``_`` in names stands for ``-``."""
+    """Read the request and, if it came whole, answer it.
+
+    ``_`` in names of headers stands for ``-``, and ``__`` for ``_``.
+    """
 
     def give(handler: Handler) -> None:
         received = handler.read_body()
@@ -96,7 +99,7 @@ def answer(status: int = 200, body: str = "", /, **headers: str) -> Answer:
         )
         handler.send_response(status)
         for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
+            handler.send_header("_".join(p.replace("_", "-") for p in name.split("__")), value)
         if "Content_Length" not in headers:
             handler.send_header("Content-Length", str(len(body.encode())))
         handler.end_headers()

@@ -10,7 +10,6 @@ from azure.storage.blob import (
     BlobBlock,
     BlobClient,
     BlobProperties,
-    BlockState,
     ContentSettings,
     StandardBlobTier,
 )
@@ -228,8 +227,8 @@ class Container:
 
 
 def _listed(names: Sequence[str]) -> list[BlobBlock]:
-    # Never one that was committed before under the same name.
-    return [BlobBlock(name, state=BlockState.UNCOMMITTED) for name in names]
+    # As "latest": the SDK (12.31) sends no other state, whatever a block is given.
+    return [BlobBlock(name) for name in names]
 
 
 def unchanged(found: BlobProperties | None) -> dict[str, Any]:

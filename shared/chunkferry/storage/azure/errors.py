@@ -47,11 +47,11 @@ def translated(action: str) -> Iterator[None]:
     """Turn what the SDK raises inside into a ``StoreError`` that begins with ``action``."""
     try:
         yield
-    except HttpResponseError as exc:
-        raise _from_answer(exc, action) from exc
     except (ServiceRequestError, ServiceResponseError, IncompleteReadError) as exc:
         msg = f"{action}: {type(exc).__name__}"
         raise StoreUnavailable(msg) from exc
+    except HttpResponseError as exc:
+        raise _from_answer(exc, action) from exc
     except AzureError as exc:
         msg = f"{action}: {type(exc).__name__}"
         raise StoreRefused(msg) from exc
