@@ -35,6 +35,11 @@ def check_filepath(filepath: str) -> str:
     return filepath
 
 
+def is_filepath(text: str) -> bool:
+    """True if ``check_filepath`` accepts ``text``."""
+    return not _fault(text)
+
+
 def _fault(filepath: str) -> str:
     """What is wrong with ``filepath``; empty if nothing is."""
     # In this order: the later checks encode the text, which needs it to be Unicode.

@@ -223,6 +223,28 @@ class Reaping(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One feature that only some servers have, as it was found by trying."""
+
+    feature: str
+    #: The server has it.
+    present: bool
+    #: The store makes use of it.
+    used: bool
+    #: The option of the store's URL that has it used, and the one that has not.
+    turn_on: str
+    turn_off: str
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """A store whose server can be asked what it knows. Without it ``doctor`` takes its word."""
+
+    def probe(self) -> list[Observation]:
+        """Try the server's features with an object of our own; leave nothing behind."""
+
+
 # --- the producers' side ----------------------------------------------------------------------
 
 

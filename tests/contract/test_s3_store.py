@@ -86,7 +86,7 @@ def test_missing_credentials_are_refused(rgw: S3Server, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     assert_all_raise(store_at(rgw), StoreRefused)
-    assert_all_raise(store_at(rgw, profile="absent"), StoreRefused)
+    assert_all_raise(store_at(rgw, aws_profile="absent"), StoreRefused)
 
 
 @pytest.mark.s3

@@ -96,7 +96,7 @@ def on_ceph(request: pytest.FixtureRequest) -> Backend:
     server: S3Server = request.getfixturevalue("rgw")
     prefix = secrets.token_hex(8)
     return Backend(
-        store=from_url(server.url(prefix)),
+        store=from_url(server.url(prefix, profile="ceph")),
         room=1024 - len(prefix) - 1,
         serves_urls=True,
         checks_urls=True,
@@ -107,7 +107,7 @@ def on_moto(request: pytest.FixtureRequest) -> Backend:
     """A prefix of a bucket of an imitation of AWS; it answers signed URLs without a look."""
     server: S3Server = request.getfixturevalue("moto_s3")
     prefix = secrets.token_hex(8)
-    store = from_url(server.url(prefix, checksums="when_supported", conditional_writes="true"))
+    store = from_url(server.url(prefix, profile="aws"))
     return Backend(store=store, room=1024 - len(prefix) - 1, serves_urls=True)
 
 
@@ -132,11 +132,20 @@ def on_azurite(request: pytest.FixtureRequest) -> Backend:
     )
 
 
+def of_example(request: pytest.FixtureRequest) -> Backend:
+    """A third party's store, as the docs show one."""
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    folder: Path = request.getfixturevalue("tmp_path")
+    return Backend(store=from_url(f"sqlite_store:SqliteStore?path={folder}/objects.db"))
+
+
 #: One parameter of the contract suite each: what makes it, and its marks.
 BACKENDS: dict[str, tuple[Callable[[pytest.FixtureRequest], Backend], list[pytest.MarkDecorator]]]
 BACKENDS = {
     "local": (on_disk, []),
     "memory": (in_memory, []),
+    "example": (of_example, []),
     "moto": (on_moto, []),
     "ceph": (on_ceph, [pytest.mark.s3]),
     "gcs": (on_gcs, []),

@@ -15,6 +15,7 @@ from tests.servers.scripted import (
     lose_answer,
     reset_after,
     stall,
+    trickle,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "reset_after",
     "running",
     "stall",
+    "trickle",
 ]
 
 FaultyS3 = ScriptedServer

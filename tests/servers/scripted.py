@@ -7,9 +7,10 @@ import struct
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import attrgetter
 
 #: What the server does with one request.
 Answer = Callable[["Handler"], None]
@@ -30,13 +31,15 @@ class Request:
 class ScriptedServer:
     """The server's script and its memory."""
 
-    naming: Naming
+    naming: Naming = attrgetter("command")
     port: int = 0
     #: Operation -> answers, in order; the last one is given for ever.
     script: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
     requests: list[Request] = field(default_factory=list)
     #: Set at the end, so that no stalled answer outlives the test.
     ended: threading.Event = field(default_factory=threading.Event)
+    #: Set when a client has hung up on a trickle.
+    gone: threading.Event = field(default_factory=threading.Event)
 
     @property
     def endpoint(self) -> str:
@@ -136,6 +139,24 @@ def lose_answer(handler: Handler) -> None:
     """Take the request, and close without a word."""
     handler.read_body()
     handler.close_connection = True
+
+
+def trickle(**headers: str) -> Answer:
+    """Promise a large body, and send a byte of it now and then until the client has gone."""
+
+    def give(handler: Handler) -> None:
+        handler.read_body()
+        handler.close_connection = True
+        handler.send_response(206)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with suppress(OSError):
+            while not handler.server_.ended.wait(0.1):
+                handler.wfile.write(b"x")
+        handler.server_.gone.set()
+
+    return give
 
 
 class _Server(ThreadingHTTPServer):

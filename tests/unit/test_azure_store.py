@@ -491,7 +491,7 @@ def test_notes_become_what_azure_takes() -> None:
 )
 def test_credentials_come_from_the_environment(env: dict[str, str], endpoint: str) -> None:
     """In the variables of Azure's own tools; without any, the machine's identity counts."""
-    found = client_module._connect(AzureOptions(), env)
+    found = client_module._connect(AzureOptions.model_validate({}), env)
     assert found.primary_endpoint.partition("?")[0] == endpoint
     if env.keys() == {"AZURE_STORAGE_ACCOUNT"}:
         assert isinstance(found.credential, DefaultAzureCredential)
@@ -500,14 +500,14 @@ def test_credentials_come_from_the_environment(env: dict[str, str], endpoint: st
 def test_no_account_is_refused() -> None:
     """Azure has no default."""
     with pytest.raises(ConfigError, match="AZURE_STORAGE_ACCOUNT"):
-        client_module._connect(AzureOptions(), {})
+        client_module._connect(AzureOptions.model_validate({}), {})
 
 
 def test_a_broken_connection_string_is_not_repeated() -> None:
     """It holds a key."""
     broken = {"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={KEY}"}
     with pytest.raises(ConfigError) as caught:
-        client_module._connect(AzureOptions(), broken)
+        client_module._connect(AzureOptions.model_validate({}), broken)
     assert KEY not in str(caught.value)
 
 

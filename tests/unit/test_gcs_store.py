@@ -9,11 +9,12 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from google.api_core import exceptions as google_errors
-from google.auth import exceptions as auth_errors
+from google.api_core import exceptions as api_exceptions
+from google.auth import exceptions as auth_exceptions
 from tests.servers import scripted
 from tests.servers.scripted import Answer, Handler, ScriptedServer, answer, lose_answer, stall
 from tests.storing import PART, content, crc32c, cut, new_upload, no_heartbeat, read, send
@@ -39,6 +40,9 @@ from chunkferry.storage.url import parse
 from chunkferry.upload import ChunkUpload
 
 UNIT = 256 * 1024
+#: Their constructors have no types.
+google_errors: Any = api_exceptions
+auth_errors: Any = auth_exceptions
 
 
 def naming(handler: Handler) -> str:

@@ -24,6 +24,7 @@ ABILITIES: Final[Mapping[str, type]] = MappingProxyType(
         "MIME type": services.ServiceWithMimeType,
         "deadline": services.ServiceWithTimeout,
         "late sessions removed": services.Reaping,
+        "features tried by doctor": services.Probing,
     }
 )
 

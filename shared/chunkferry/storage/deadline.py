@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -38,6 +39,8 @@ class Deadline:
         self._action: Final = action
         self._timeout: Final = timeout
         self._end: Final = time.monotonic() + timeout.total_seconds() if timeout else None
+        #: What ends the calls under way; see ``cutting``.
+        self._cuts: Final = set[Callable[[], object]]()
 
     def check(self) -> None:
         """Do nothing while there is time.
@@ -55,9 +58,23 @@ class Deadline:
         Raises:
             StoreUnavailable: it did not in time. It goes on, and nobody looks at it any more.
         """
-        wait([future], self._remaining())
+        if not wait([future], self._remaining()).done:
+            for cut in list(self._cuts):
+                cut()
         self.check()
         return future.result()
+
+    @contextmanager
+    def cutting(self, cut: Callable[[], object]) -> Iterator[None]:
+        """Have ``cut`` called if the time is up while the block runs in another thread.
+
+        It ends what the block waits for, so that no thread waits for it for ever.
+        """
+        self._cuts.add(cut)
+        try:
+            yield
+        finally:
+            self._cuts.discard(cut)
 
     def run(self, call: Callable[[], T]) -> T:
         """What ``call`` returns.

@@ -11,7 +11,7 @@ from rich.text import Text
 from chunkferry.config import Settings
 from chunkferry.errors import UnknownService
 from chunkferry.storage import Stores
-from chunkferry_worker.cli import checks
+from chunkferry_worker.cli import abilities, checks
 from chunkferry_worker.cli.checks import Finding, Verdict
 from chunkferry_worker.cli.output import Exit, Output, printable
 from chunkferry_worker.cli.session import Session, option, with_session
@@ -49,6 +49,7 @@ def _findings(settings: Settings, services: Iterable[str]) -> Iterator[Finding]:
     stores = Stores(settings.services)
     for service in services:
         yield checks.of_store(stores, service, settings.chunk_size_limit)
+        yield from abilities.of_store(stores, service)
 
 
 def _tell(output: Output, finding: Finding) -> None:

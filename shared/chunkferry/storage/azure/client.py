@@ -23,6 +23,8 @@ READ_SECONDS: Final = 13
 RETRIES: Final = 1
 #: Pause before a repeat, in seconds; as much is added or taken away at random.
 _BACKOFF: Final = 1
+#: Bytes that one request reads; the SDK keeps them in memory.
+_READ: Final = 8 * 1024 * 1024
 
 _CONNECTION: Final = "AZURE_STORAGE_CONNECTION_STRING"
 _ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
@@ -64,6 +66,8 @@ def _connect(options: AzureOptions, env: Mapping[str, str]) -> BlobServiceClient
     bounds: dict[str, Any] = {
         "connection_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
+        "max_single_get_size": _READ,
+        "max_chunk_get_size": _READ,
         "retry_policy": LinearRetry(
             backoff=_BACKOFF, retry_total=RETRIES, random_jitter_range=_BACKOFF
         ),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -71,15 +72,17 @@ class Session:
         with errors.translated(f"sending bytes to {self._name!r}"):
             client.session_retry()(self._advance)(data, offset, heartbeat)
 
-    def finish(self, tail: bytes, total: int, crc32c: int) -> None:
-        """Add ``tail``, which ends at ``total``, and make the object; nothing if it is made.
+    def finish(self, read_tail: Callable[[], bytes], total: int, crc32c: int) -> None:
+        """Add the tail, which ends at ``total``, and make the object; nothing if it is made.
+
+        ``read_tail`` is asked for it only if the object is not made yet.
 
         Raises:
             IntegrityError: the bytes in the session are not those; there is no object.
             SessionLost: there is no such session.
         """
         with errors.translated(f"completing {self._name!r}"):
-            client.session_retry()(self._finish)(tail, total, crc32c)
+            client.session_retry()(self._finish)(read_tail, total, crc32c)
 
     @staticmethod
     def unit_floor(size: int) -> int:
@@ -139,10 +142,11 @@ class Session:
         with body.sent_with(data, heartbeat) as content:
             return self._standing(self._put(span, content, action), action)
 
-    def _finish(self, tail: bytes, total: int, crc32c: int) -> None:
+    def _finish(self, read_tail: Callable[[], bytes], total: int, crc32c: int) -> None:
         before = self.ask()
         if before.is_finished:
             return
+        tail = read_tail()
         action = f"completing {self._name!r}"
         if before.committed != total - len(tail):
             msg = (

@@ -79,7 +79,7 @@ def write_object(bucket: Bucket, key: str, reader: Reader) -> None:
         total = offset + len(chunk)
         whole = session.unit_floor(len(chunk))
         session.store(memoryview(chunk)[:whole], offset, _no_heartbeat)
-        session.finish(chunk[whole:], total, crc32c)
+        session.finish(lambda: chunk[whole:], total, crc32c)
     except BaseException:
         # Whatever it was, nothing shall wait at the store. If that fails too, it ends by itself.
         with suppress(ChunkferryError):

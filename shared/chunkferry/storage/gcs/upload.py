@@ -70,10 +70,10 @@ class GcsFileService:
     ) -> StoredObject:
         """Have the session make its object, and hold that against ``parts``."""
         size = manifest.total_size(parts)
+        rest = size % PART_SIZE_UNIT
         heartbeat()
         try:
-            if not self._session.ask().is_finished:
-                self._session.finish(self._tail(size % PART_SIZE_UNIT), size, crc32c)
+            self._session.finish(lambda: self._tail(rest), size, crc32c)
         except SessionLost as exc:
             # An earlier call may have succeeded and only its answer was lost.
             found = self._find(size)
@@ -82,7 +82,8 @@ class GcsFileService:
                 raise SessionLost(msg) from exc
         heartbeat()
         made = self._verified(size, crc32c)
-        self._bucket.delete(self._tail_key)
+        if rest:
+            self._bucket.delete(self._tail_key)
         return made
 
     def find_object(self) -> StoredObject | None:

@@ -11,8 +11,8 @@ from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import IO, BinaryIO, Final
 
-from chunkferry.errors import IntegrityError, InvalidPath
-from chunkferry.filepath import check_filepath
+from chunkferry.errors import IntegrityError
+from chunkferry.filepath import check_filepath, is_filepath
 from chunkferry.services import DownloadParams, Object, Progress
 from chunkferry.storage import transfer
 from chunkferry.storage.local import tree
@@ -107,7 +107,7 @@ class LocalObjects:
                 is_folder = stat.S_ISDIR(facts.st_mode)
                 path = f"{folder}{name}/" if is_folder else f"{folder}{name}"
                 wanted = path.startswith(prefix) or (is_folder and prefix.startswith(path))
-                if wanted and _is_filepath(path.rstrip("/")):
+                if wanted and is_filepath(path.rstrip("/")):
                     found.append((path, facts))
         return sorted(found, reverse=True, key=lambda item: item[0].encode())
 
@@ -148,14 +148,6 @@ def _pieces(
             raise IntegrityError(msg)
         start += len(piece)
         yield piece
-
-
-def _is_filepath(path: str) -> bool:
-    try:
-        check_filepath(path)
-    except InvalidPath:
-        return False
-    return True
 
 
 def _remove(folder: int, name: str) -> None:

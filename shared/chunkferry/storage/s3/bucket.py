@@ -40,8 +40,9 @@ class Bucket:
             msg = "an s3 URL is s3://bucket/prefix, without credentials"
             raise ConfigError(msg)
         self.name: Final = name
-        self._prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._clients: Final = Clients(self.options)
+        #: What all keys begin with: empty, or with a ``/`` at its end.
+        self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._clients: Final = Clients(self.options, name)
 
     @property
     def client(self) -> S3Client:
@@ -54,10 +55,23 @@ class Bucket:
         Raises:
             InvalidPath: it is no filepath, or too long together with the prefix.
         """
-        key = self._prefix + check_filepath(filepath)
+        key = self.prefix + check_filepath(filepath)
         if len(key.encode()) > MAX_BYTES:
             raise InvalidPath(filepath, f"is longer than {MAX_BYTES} bytes with its prefix")
         return key
+
+    def filepath(self, key: str) -> str:
+        """The path of the object with ``key``; not all of them are filepaths."""
+        return key.removeprefix(self.prefix)
+
+    def encryption(self) -> dict[str, Any]:
+        """Arguments of a call that makes an object: how it is encrypted, and who may see it."""
+        chosen = {
+            "ServerSideEncryption": self.options.sse,
+            "SSEKMSKeyId": self.options.sse_kms_key_id,
+            "ACL": self.options.acl,
+        }
+        return {name: value for name, value in chosen.items() if value}
 
     def attributes(self, upload: ChunkUpload | None = None) -> dict[str, Any]:
         """Arguments of every call that makes an object: for ``upload``, or for a plain put.
@@ -67,13 +81,10 @@ class Bucket:
         """
         chosen: Mapping[str, str] = {
             "ContentType": (upload.content_type if upload else "") or self.options.content_type,
-            "ServerSideEncryption": self.options.sse,
-            "SSEKMSKeyId": self.options.sse_kms_key_id,
             "StorageClass": self.options.storage_class,
-            "ACL": self.options.acl,
             "Tagging": self.options.tags,
         }
-        found: dict[str, Any] = {name: value for name, value in chosen.items() if value}
+        found = self.encryption() | {name: value for name, value in chosen.items() if value}
         if upload is not None:
             found["Metadata"] = metadata.encode(upload.upload_id, upload.metadata)
         return found

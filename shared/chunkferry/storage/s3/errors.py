@@ -15,6 +15,7 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own class; the builtin is not used here
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
@@ -50,10 +51,12 @@ _TRANSIENT: Final = frozenset(
 _TRANSIENT_STATUS: Final = frozenset({408, 412, 429})
 _SERVER_ERROR: Final = 500
 
-#: Without an answer of S3. Other errors of botocore are about configuration.
+#: Without an answer of S3, or with one that was damaged on the way. Other errors of botocore are
+#: about configuration.
 _NO_ANSWER: Final = (
     ConnectionError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
     MetadataRetrievalError,
@@ -81,6 +84,22 @@ def code_of(error: ClientError) -> str:
 def is_absent(error: ClientError) -> bool:
     """True if S3 says that there is no such object."""
     return code_of(error) in {"404", "NoSuchKey", "NotFound"}
+
+
+def is_changed(error: ClientError) -> bool:
+    """True if S3 says that the object is another one than the request was meant for."""
+    return code_of(error) in {"412", "PreconditionFailed"}
+
+
+def is_beyond_end(error: ClientError) -> bool:
+    """True if S3 says that the object ends before the range begins."""
+    return code_of(error) in {"416", "InvalidRange"}
+
+
+def is_refused(error: ClientError) -> bool:
+    """True if S3 does not know what was asked for, rather than not allowing it."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status in {400, 405, 411, 501}
 
 
 def is_session_lost(error: ClientError) -> bool:

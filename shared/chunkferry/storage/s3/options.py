@@ -8,33 +8,37 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from chunkferry.storage import url as urls
-
-Checksums = Literal["when_supported", "when_required"]
-AddressingStyle = Literal["path", "virtual", "auto"]
+from chunkferry.storage.s3 import profiles
+from chunkferry.storage.s3.profiles import PROFILES, AddressingStyle, Checksums, Profile
 
 
 class S3Options(urls.Options):
     """Options of an ``s3://`` URL.
 
-    The defaults of ``checksums``, ``conditional_writes`` and ``addressing_style`` depend on
-    whether the store is AWS, that is on the absence of ``endpoint_url``.
+    The defaults of ``checksums``, ``conditional_writes`` and ``addressing_style`` are those of
+    ``profile``.
     """
 
     endpoint_url: str = Field("", description="where the API is; AWS if empty")
     region: str = Field("", description="AWS region; boto3's own choice if empty")
-    profile: str = Field("", description="profile of the shared credentials file")
+    profile: str = Field(
+        profiles.AWS,
+        description="kind of server: "
+        + ", ".join(f"`{name}`" for name in PROFILES)
+        + "; `generic` with endpoint_url",
+    )
+    aws_profile: str = Field("", description="profile of the shared credentials file, for boto3")
     addressing_style: AddressingStyle = Field(
-        "auto", description="bucket in the path or in the host name; `path` with endpoint_url"
+        "auto", description="bucket in the path or in the host name"
     )
     checksums: Checksums = Field(
         "when_supported",
-        description="`when_supported`: CRC32C of each part and of the object; `when_required`, "
-        "the default with endpoint_url: SHA-256 of each request's body, which every server knows",
+        description="`when_supported`: CRC32C of each part and of the object; `when_required`: "
+        "SHA-256 of each request's body, which every server knows",
     )
     conditional_writes: bool = Field(
         True,
-        description="the server honours If-None-Match on PUT: small new objects take one "
-        "request; false with endpoint_url",
+        description="the server honours If-None-Match on PUT: small new objects take one request",
     )
     sse: Literal["", "AES256", "aws:kms", "aws:kms:dsse"] = Field(
         "", description="encryption at rest; the bucket's own choice if empty"
@@ -60,17 +64,28 @@ class S3Options(urls.Options):
             raise ValueError(msg)
         return value
 
+    @field_validator("profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        if value not in PROFILES:
+            msg = f"must be one of {', '.join(PROFILES)} (boto3's own is aws_profile)"
+            raise ValueError(msg)
+        return value
+
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_others(cls, values: dict[str, str]) -> dict[str, str]:
-        if not values.get("endpoint_url"):
-            return values
-        others = {
-            "addressing_style": "path",
-            "checksums": "when_required",
-            "conditional_writes": "false",
+    def _defaults_of_profile(cls, values: dict[str, str]) -> dict[str, object]:
+        name = values.get("profile", profiles.GENERIC if values.get("endpoint_url") else "")
+        profile = PROFILES.get(name or profiles.AWS)
+        if profile is None:  # refused by its own validator
+            return dict(values)
+        defaults: dict[str, object] = {
+            "profile": name or profiles.AWS,
+            "addressing_style": profile.addressing_style,
+            "checksums": profile.checksums,
+            "conditional_writes": profile.conditional_writes,
         }
-        return others | values
+        return defaults | values
 
     @model_validator(mode="after")
     def _key_needs_kms(self) -> Self:
@@ -78,6 +93,11 @@ class S3Options(urls.Options):
             msg = "sse_kms_key_id needs sse=aws:kms"
             raise ValueError(msg)
         return self
+
+    @property
+    def kind(self) -> Profile:
+        """What is known of this kind of server."""
+        return PROFILES[self.profile]
 
     @property
     def sends_crc32c(self) -> bool:

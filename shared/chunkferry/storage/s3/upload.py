@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from chunkferry.errors import InitError, IntegrityError, SessionLost, StoreUnavailable
+from chunkferry.errors import (
+    InitError,
+    IntegrityError,
+    SessionLost,
+    StoreRefused,
+    StoreUnavailable,
+)
 from chunkferry.parts import MAX_PART_SIZE
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import body, manifest
@@ -59,6 +65,7 @@ class S3FileService:
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         """Upload ``part``; the receipt is its ETag, and whether that is known to be an MD5."""
+        self._check_size(part)
         with (
             errors.translated(f"uploading part {part.number} of {self._key!r}"),
             body.sent_with(part.data, heartbeat) as content,
@@ -204,6 +211,17 @@ class S3FileService:
     def _empty_part(self, heartbeat: Heartbeat) -> StoredPart:
         part = Part(number=1, offset=0, data=memoryview(b""), crc32c=0)
         return StoredPart(number=1, size=0, crc32c=0, receipt=self.upload_part(part, heartbeat))
+
+    def _check_size(self, part: Part) -> None:
+        """Refuse the first part that the server would refuse all of them for, at the end."""
+        size = self._upload.grid.part_size
+        if self._bucket.options.kind.equal_parts and part.offset != (part.number - 1) * size:
+            msg = (
+                f"{self._bucket.options.kind.title} takes parts of one size only, and those of "
+                f"{self._key!r} grow from part {part.number - 1} on: announce the file's length, "
+                "or use a larger chunk size"
+            )
+            raise StoreRefused(msg)
 
     def _complete(
         self, parts: Sequence[StoredPart], size: int, crc32c: int
