@@ -24,6 +24,7 @@ __all__ = [
     "answer",
     "error",
     "lose_answer",
+    "operation_of",
     "reset_after",
     "running",
     "stall",
@@ -33,11 +34,16 @@ __all__ = [
 FaultyS3 = ScriptedServer
 
 
-def operation(handler: Handler) -> str:
-    """The S3 operation of a request."""
-    query = parse_qs(urlsplit(handler.path).query, keep_blank_values=True)
+def operation_of(method: str, target: str) -> str:
+    """What a request with this method and target asks S3 for."""
+    query = parse_qs(urlsplit(target).query, keep_blank_values=True)
     kind = next((name for name in ("partNumber", "uploadId", "uploads") if name in query), "")
-    return f"{handler.command} {kind}".strip()
+    return f"{method} {kind}".strip()
+
+
+def operation(handler: Handler) -> str:
+    """The same of a request that a server is about to answer."""
+    return operation_of(handler.command, handler.path)
 
 
 def error(status: int, code: str) -> Answer:
