@@ -6,12 +6,15 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import md5
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from azure.core import exceptions as azure_errors
 from azure.identity import DefaultAzureCredential
+from azure.storage.blob import BlobServiceClient, UserDelegationKey
 from tests.servers import scripted
 from tests.servers.azurite import ACCOUNT, KEY
 from tests.servers.scripted import Answer, Handler, ScriptedServer, answer, lose_answer, stall
@@ -552,3 +555,39 @@ def test_a_fork_gets_a_client_of_its_own(
 def test_the_key_of_the_tests_is_one() -> None:
     """Azurite takes base64 only."""
     assert b64decode(KEY)
+
+
+def test_an_identity_signs_with_a_key_that_azure_lends(server: ScriptedServer) -> None:
+    """Without the account's key, Azure gives one for as long as the URL lives."""
+    asked: list[tuple[datetime, datetime]] = []
+    made: Any = UserDelegationKey
+    lent = made()
+    lent.signed_oid = lent.signed_tid = "id"
+    lent.signed_start = lent.signed_expiry = "2026-11-22T00:00:00Z"
+    lent.signed_service, lent.signed_version, lent.value = "b", "2020-02-10", KEY
+
+    class Lending(BlobServiceClient):
+        def get_user_delegation_key(
+            self, key_start_time: datetime, key_expiry_time: datetime, **_: Any
+        ) -> UserDelegationKey:
+            asked.append((key_start_time, key_expiry_time))
+            return lent
+
+    store = store_at(server)
+    identity = DefaultAzureCredential()
+    clients = store._container.clients
+    clients._by_process[os.getpid()] = Lending(f"https://{ACCOUNT}.blob.core.windows.net", identity)
+    url = store.signed_url("file", timedelta(hours=1))
+    ((start, end),) = asked
+    assert start < datetime.now(UTC) < end <= datetime.now(UTC) + timedelta(hours=1)
+    assert url.startswith(f"https://{ACCOUNT}.blob.core.windows.net/box/prefix/file?")
+    assert parse_qs(urlsplit(url).query)["skoid"] == ["id"]
+
+
+def test_a_sas_cannot_sign(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is signed itself; another cannot be made of it."""
+    monkeypatch.delenv("AZURE_STORAGE_KEY")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2020-02-10&sig=secret")
+    with pytest.raises(StoreRefused, match="cannot sign") as caught:
+        store_at(server).signed_url("file", timedelta(hours=1))
+    assert "secret" not in str(caught.value)

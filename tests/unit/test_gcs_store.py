@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -9,13 +10,21 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
+import google.auth
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from google.api_core import exceptions as api_exceptions
 from google.auth import exceptions as auth_exceptions
+from google.auth.credentials import AnonymousCredentials
+from google.oauth2 import credentials as user_credentials
 from tests.servers import scripted
+from tests.servers.gcs import PUBLIC_KEY, GcsServer
 from tests.servers.scripted import Answer, Handler, ScriptedServer, answer, lose_answer, stall
 from tests.storing import PART, content, crc32c, cut, new_upload, no_heartbeat, read, send
 
@@ -29,12 +38,12 @@ from chunkferry.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from chunkferry.services import StoredPart
+from chunkferry.services import SignedUrlConfig, SignedUrlService, StoredPart
 from chunkferry.storage import from_url
 from chunkferry.storage.gcs import client as client_module
 from chunkferry.storage.gcs import errors, metadata
 from chunkferry.storage.gcs.bucket import Bucket
-from chunkferry.storage.gcs.store import GcsStore
+from chunkferry.storage.gcs.store import GcsStore, SigningGcsStore
 from chunkferry.storage.gcs.upload import GcsFileService
 from chunkferry.storage.url import parse
 from chunkferry.upload import ChunkUpload
@@ -557,3 +566,99 @@ def test_the_checksum_of_a_description_is_a_number(case: Case) -> None:
     ).head("prefix/file")
     assert found is not None
     assert found.crc32c == crc32c(case.data)
+
+
+# --- signed URLs ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signing(gcs_account: GcsServer) -> SigningGcsStore:
+    """A store with the key of a service account."""
+    store = from_url("gs://bucket/prefix")
+    assert isinstance(store, SigningGcsStore)
+    return store
+
+
+def verify(url: str, method: str, headers: str = "host:storage.googleapis.com\n") -> dict[str, str]:
+    """The parameters of a signed URL, once its signature is found to be right.
+
+    As Google's documentation of version 4 has it: a canonical request, its digest, RSA.
+    """
+    parts = urlsplit(url)
+    query, _, signature = parts.query.rpartition("&X-Goog-Signature=")
+    found = dict(parse_qsl(query, keep_blank_values=True))
+    names = ";".join(line.partition(":")[0] for line in headers.split())
+    assert found["X-Goog-SignedHeaders"] == names
+    canonical = "\n".join([method, parts.path, query, headers, names, "UNSIGNED-PAYLOAD"])
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    scope = found["X-Goog-Credential"].partition("/")[2]
+    text = "\n".join(["GOOG4-RSA-SHA256", found["X-Goog-Date"], scope, digest])
+    PUBLIC_KEY.verify(bytes.fromhex(signature), text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    return found
+
+
+def test_a_url_for_reading_is_signed(signing: SigningGcsStore) -> None:
+    """Object, lifetime, name and type are all under the signature of the account's key."""
+    config = SignedUrlConfig(download=True, filename="ü.txt", content_type="text/plain")
+    url = signing.signed_url("a b/ü?#%.txt", timedelta(minutes=5), config)
+    assert url.startswith("https://storage.googleapis.com/bucket/prefix/a%20b/%C3%BC%3F%23%25.txt?")
+    found = verify(url, "GET")
+    assert found["X-Goog-Expires"] == "300"
+    assert found["response-content-type"] == "text/plain"
+    assert found["response-content-disposition"].startswith("attachment; ")
+    with pytest.raises(InvalidSignature):
+        verify(url.replace("prefix", "other"), "GET")
+
+
+def test_a_url_for_writing_binds_the_type(signing: SigningGcsStore) -> None:
+    """The uploader has to send the type that was agreed on; the method is signed, too."""
+    config = SignedUrlConfig(content_type="text/plain")
+    url = signing.put_signed_url("file", timedelta(minutes=5), config)
+    verify(url, "PUT", "content-type:text/plain\nhost:storage.googleapis.com\n")
+    with pytest.raises(InvalidSignature):
+        verify(url, "GET", "content-type:text/plain\nhost:storage.googleapis.com\n")
+
+
+def test_without_credentials_there_are_no_signed_urls(server: ScriptedServer) -> None:
+    """A store that is used anonymously has nothing to sign with."""
+    assert not isinstance(store_at(server), SignedUrlService)
+
+
+def test_credentials_that_cannot_sign_are_told(
+    signing: SigningGcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's own login has neither a key nor a service account."""
+    person: Any = user_credentials
+    found = person.Credentials(token="t"), None
+    monkeypatch.setattr(google.auth, "default", lambda **_: found)
+    with pytest.raises(StoreRefused, match="cannot sign; a service account can"):
+        signing.signed_url("file", timedelta(minutes=5))
+
+
+def test_iam_signs_for_those_without_a_key(
+    signing: SigningGcsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Google's own machines the account has no key; its token lets IAM sign."""
+    asked: list[tuple[str, str]] = []
+
+    class Machine(AnonymousCredentials):
+        service_account_email = "default"
+        valid = False
+
+        def refresh(self, request: object) -> None:
+            self.service_account_email = "machine@tests.example"
+            self.token = "machine's token"
+
+    def sign(message: str, token: str, email: str, universe: str) -> str:
+        asked.append((token, email))
+        return b64encode(b"signature").decode()
+
+    def default(scopes: list[str]) -> tuple[Any, None]:
+        machine: Any = Machine
+        return machine(), None
+
+    monkeypatch.setattr(google.auth, "default", default)
+    monkeypatch.setattr("google.cloud.storage._signing._sign_message", sign)
+    url = signing.signed_url("file", timedelta(minutes=5))
+    assert asked == [("machine's token", "machine@tests.example")]
+    assert url.endswith("X-Goog-Signature=" + b"signature".hex())

@@ -28,7 +28,8 @@ READ_SECONDS: Final = 13
 #: not: all tries fit a lease of 30 s. The drain's own, later tries come on top.
 RETRY_SECONDS: Final = 3.0
 
-_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
+#: What is allowed is IAM's business; a narrower scope would not let it sign URLs.
+_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,14 +64,15 @@ def _signed(bucket: Bucket, filepath: str, lifetime: timedelta, **what: str | No
 
 def _signer(credentials: Any, action: str) -> dict[str, Any]:
     """Arguments that say who signs."""
-    if isinstance(credentials, Signing) and not hasattr(credentials, "service_account_email"):
+    if isinstance(credentials, Signing):
         return {"credentials": credentials}
-    email = getattr(credentials, "service_account_email", "")
-    if isinstance(credentials, Signing) and getattr(credentials, "_signer", None):
-        return {"credentials": credentials}
-    if not email:
+    if not hasattr(credentials, "service_account_email"):
         msg = f"{action}: these credentials cannot sign; a service account can"
         raise StoreRefused(msg)
     if not credentials.valid:
+        # Only then does a machine's account know its own name.
         credentials.refresh(google.auth.transport.requests.Request())
-    return {"service_account_email": email, "access_token": credentials.token}
+    return {
+        "service_account_email": credentials.service_account_email,
+        "access_token": credentials.token,
+    }
