@@ -12,7 +12,7 @@ import google_crc32c
 from chunkferry.errors import SessionLost
 from chunkferry.filepath import check_filepath
 from chunkferry.services import StoredObject
-from chunkferry.storage import transfer
+from chunkferry.storage.transfer import Reader
 
 # Part 0 is the session, and holds the path.
 SCHEMA = """CREATE TABLE IF NOT EXISTS parts (upload, number, data, PRIMARY KEY (upload, number));
@@ -42,8 +42,8 @@ class SqliteStore:
         raise FileNotFoundError(path)
 
     def put(self, path, reader):
-        data = transfer.Reader(reader).read()
-        self.sql("REPLACE INTO objects VALUES (?, '', ?)", check_filepath(path), data)
+        text = "REPLACE INTO objects VALUES (?, '', ?)"
+        self.sql(text, check_filepath(path), Reader(reader).read())
 
     def delete(self, path):
         self.sql("DELETE FROM objects WHERE path = ?", check_filepath(path))
@@ -64,8 +64,8 @@ class SqliteUpload:
 
     def initialize_chunk(self, upload):
         self.restore(upload, upload.upload_id)
-        path = check_filepath(upload.filepath)
-        self.sql("INSERT OR IGNORE INTO parts VALUES (?, 0, ?)", self.state, path)
+        text = "INSERT OR IGNORE INTO parts VALUES (?, 0, ?)"
+        self.sql(text, self.state, check_filepath(upload.filepath))
 
     def upload_part(self, part, heartbeat):
         heartbeat()
@@ -77,15 +77,13 @@ class SqliteUpload:
     def complete_upload(self, parts, crc32c, heartbeat):
         select = "SELECT data FROM parts WHERE upload = ? AND number > 0 ORDER BY number"
         data = b"".join(row[0] for row in self.sql(select, self.state))
-        text = (
-            "REPLACE INTO objects SELECT data, upload, ? FROM parts WHERE upload = ? AND number=0"
-        )
+        text = "REPLACE INTO objects SELECT data, upload, ? FROM parts WHERE upload=? AND number=0"
         if google_crc32c.value(data) == crc32c:
             self.sql(text, data, self.state)
-        if (found := self.find_object()) is None:
-            raise SessionLost("the session is gone, or its parts are not those that were stored")
-        self.cleanup(heartbeat)
-        return found
+        if found := self.find_object():
+            self.cleanup(heartbeat)
+            return found
+        raise SessionLost("the session is gone, or its parts are not those that were stored")
 
     def find_object(self):
         text = "SELECT length(data) FROM objects WHERE path = ? AND upload = ?"

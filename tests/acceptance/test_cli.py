@@ -400,6 +400,7 @@ def test_doctor_says_what_to_change(tmp_path: Path, fresh_redis: FreshRedis) -> 
         "broker": "good",
         "workers": "bad",
         "store default": "bad",
+        "abilities default": "good",
     }
     assert all(bool(line["advice"]) == (line["verdict"] != "good") for line in lines)
     assert "✗ workers" in console.run("doctor", code=1).out
@@ -417,4 +418,9 @@ def test_doctor_finds_a_redis_that_is_not_there(tmp_path: Path) -> None:
     """Without Redis the stores are still looked at."""
     console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": "redis://127.0.0.1:1/0"})
     found = verdicts(console.run("doctor", "--json", code=1).lines)
-    assert found == {"redis": "bad", "broker": "bad", "store default": "good"}
+    assert found == {
+        "redis": "bad",
+        "broker": "bad",
+        "store default": "good",
+        "abilities default": "good",
+    }

@@ -33,6 +33,11 @@ from chunkferry.services import (
     StreamService,
 )
 from chunkferry.storage import from_url
+from chunkferry.storage.s3.client import Clients
+from chunkferry.storage.s3.store import S3Store
+
+#: By endpoint.
+_CLIENTS: dict[str, Clients] = {}
 
 
 class DataStore(
@@ -60,12 +65,12 @@ class Backend:
     store: ChunkStore
     #: Longest filepath in bytes that its prefix leaves room for.
     room: int = 1024
+    #: Objects that can be put there in a few seconds; several pages of a listing.
+    many: int = 2500
     #: A server answers its signed URLs.
     serves_urls: bool = False
     #: And refuses those that are expired or were changed.
     checks_urls: bool = False
-    #: Objects keep a MIME type.
-    keeps_types: bool = True
 
     def offering(self, port: type) -> DataStore:
         """The store, for the methods of ``port``; skips the test where it has none.
@@ -83,7 +88,7 @@ def on_disk(request: pytest.FixtureRequest) -> Backend:
     secret = folder / "secret"
     secret.write_text(secrets.token_hex(32))
     url = f"file://{folder}/objects?base_url=http://localhost/files&secret_file={secret}"
-    return Backend(store=from_url(url), keeps_types=False)
+    return Backend(store=from_url(url))
 
 
 def in_memory(request: pytest.FixtureRequest) -> Backend:
@@ -94,21 +99,32 @@ def in_memory(request: pytest.FixtureRequest) -> Backend:
 def on_ceph(request: pytest.FixtureRequest) -> Backend:
     """A prefix of a bucket of a real gateway."""
     server: S3Server = request.getfixturevalue("rgw")
-    prefix = secrets.token_hex(8)
-    return Backend(
-        store=from_url(server.url(prefix, profile="ceph")),
-        room=1024 - len(prefix) - 1,
-        serves_urls=True,
-        checks_urls=True,
-    )
+    return _on_s3(request, server, "ceph", checks_urls=True)
 
 
 def on_moto(request: pytest.FixtureRequest) -> Backend:
     """A prefix of a bucket of an imitation of AWS; it answers signed URLs without a look."""
-    server: S3Server = request.getfixturevalue("moto_s3")
+    return _on_s3(request, request.getfixturevalue("moto_s3"), "aws", checks_urls=False)
+
+
+def _on_s3(
+    request: pytest.FixtureRequest, server: S3Server, profile: str, *, checks_urls: bool
+) -> Backend:
     prefix = secrets.token_hex(8)
-    store = from_url(server.url(prefix, profile="aws"))
-    return Backend(store=store, room=1024 - len(prefix) - 1, serves_urls=True)
+    store = from_url(server.url(prefix, profile=profile))
+    assert isinstance(store, S3Store)
+    # A client takes half a second to make; all tests of a server share one.
+    clients = _CLIENTS.setdefault(server.endpoint, store._bucket._clients)
+    monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    monkeypatch.setattr(store._bucket, "_clients", clients)
+    return Backend(
+        store=store,
+        room=1024 - len(prefix) - 1,
+        # moto is slow.
+        many=2500 if checks_urls else 1001,
+        serves_urls=True,
+        checks_urls=checks_urls,
+    )
 
 
 def on_gcs(request: pytest.FixtureRequest) -> Backend:

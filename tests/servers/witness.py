@@ -88,7 +88,7 @@ class WitnessedStore:
             heartbeat()
 
     def reap(self, upload: ChunkUpload, may_remove: Callable[[], bool]) -> int:
-        return cast("Reaping", self._inner).reap(upload, may_remove)
+        return self._inner.reap(upload, may_remove) if isinstance(self._inner, Reaping) else 0
 
 
 class _WitnessedService:
@@ -121,7 +121,7 @@ class _WitnessedService:
         return self._inner.find_object()
 
     def find_part(self, part: Part) -> str | None:
-        return cast("Reconciling", self._inner).find_part(part)
+        return self._inner.find_part(part) if isinstance(self._inner, Reconciling) else None
 
     def cleanup(self, confirm: Heartbeat) -> None:
         self._inner.cleanup(confirm)

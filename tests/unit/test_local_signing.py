@@ -119,7 +119,12 @@ def test_a_url_ends(signer: UrlSigner, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [UrlSigner(BASE, lambda: [NEW]), UrlSigner(f"{BASE}/a", lambda: [OLD])]
+    "other",
+    [
+        UrlSigner(BASE, lambda: [NEW]),
+        UrlSigner(f"{BASE}/a", lambda: [OLD]),
+        UrlSigner(BASE.replace("files", "other"), lambda: [OLD]),
+    ],
 )
 def test_others_urls_are_refused(signer: UrlSigner, other: UrlSigner) -> None:
     """Neither another secret nor another store with the same one is ours."""
@@ -127,6 +132,8 @@ def test_others_urls_are_refused(signer: UrlSigner, other: UrlSigner) -> None:
         signer.verify("GET", other.sign("GET", "file", HOUR, None))
     with pytest.raises(UrlRefused):
         other.verify("GET", signer.sign("GET", "a/file", HOUR, None))
+    with pytest.raises(UrlRefused):
+        other.verify("GET", signer.sign("GET", "file", HOUR, None))
 
 
 def test_secrets_are_changed_while_all_is_running(tmp_path: Path) -> None:

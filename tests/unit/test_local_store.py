@@ -58,6 +58,11 @@ def everything_of(store: LocalStore, filepath: str) -> list[Callable[[], object]
         lambda: store.head(filepath),
         lambda: store.put(filepath, io.BytesIO(b"data")),
         lambda: store.delete(filepath),
+        lambda: store.md5(filepath),
+        lambda: store.download(filepath, io.BytesIO()),
+        lambda: store.download_range(filepath, io.BytesIO(), 0, 1),
+        lambda: store.stream(filepath, io.BytesIO()),
+        lambda: store.upload(filepath, 4, io.BytesIO(b"data")),
         service.find_object,
         lambda: service.complete_upload(parts, crc32c(b"data"), no_heartbeat),
     ]
@@ -282,3 +287,56 @@ def test_a_part_is_durable_before_its_receipt(
         service.upload_part(cut(b"data")[0], no_heartbeat)
     with pytest.raises(StoreUnavailable):
         service.find_part(cut(b"data")[0])
+
+
+def test_a_file_written_to_while_it_is_read_is_an_error(
+    root: Path, store: LocalStore, tmp_path: Path
+) -> None:
+    """What other programs do in place is found out, and no mixture of versions is left."""
+    store.put("file", io.BytesIO(storing.content(3 * 1024 * 1024)))
+
+    def progress(moved: int) -> None:
+        with (root / "file").open("ab") as file:
+            file.write(b"more")
+
+    with pytest.raises(IntegrityError, match="written to while it was read"):
+        store.download("file", tmp_path / "copy", progress=progress)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_file_that_is_replaced_is_read_to_its_end(store: LocalStore, tmp_path: Path) -> None:
+    """Whoever has begun with a version gets all of it, and nothing else."""
+    data = storing.content(3 * 1024 * 1024)
+    store.put("file", io.BytesIO(data))
+    store.download(
+        "file", tmp_path / "copy", progress=lambda _: store.put("file", io.BytesIO(b"new"))
+    )
+    assert (tmp_path / "copy").read_bytes() == data
+
+
+def test_links_and_pipes_are_not_listed(root: Path, store: LocalStore, outside: Path) -> None:
+    """What is no object is left out, and no link is followed to what lies outside."""
+    store.put("a/file", io.BytesIO(b"data"))
+    (root / "link").symlink_to(outside / "secret")
+    (root / "folder").symlink_to(outside)
+    (root / "a" / "loop").symlink_to(root)
+    os.mkfifo(root / "a" / "pipe")
+    (root / "a" / os.fsdecode(b"\xff")).touch()
+    (root / ".chunkferry" / "put-left").touch()
+    assert [found.filepath for found in store.objects()] == ["a/file"]
+
+
+def test_a_linked_folder_cannot_be_listed_by_its_name(
+    root: Path, store: LocalStore, outside: Path
+) -> None:
+    """Not even where the prefix names it."""
+    root.mkdir()
+    (root / "folder").symlink_to(outside)
+    assert list(store.objects("folder/")) == []
+
+
+def test_files_are_listed_in_the_order_of_their_bytes(store: LocalStore) -> None:
+    """As S3 does: folders stand where their names with a slash belong."""
+    for filepath in ("b", "a/z", "a.txt", "a0", "ü"):
+        store.put(filepath, io.BytesIO(b""))
+    assert [found.filepath for found in store.objects()] == ["a.txt", "a/z", "a0", "b", "ü"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests import storing
 from tests.servers.faulty_s3 import Answer, FaultyS3, answer, error, running, stall, trickle
 from tests.waiting import wait_until
 
@@ -163,6 +164,36 @@ def test_a_silent_server_ends_every_call(
         server.on(operation, stall)
     with pytest.raises(StoreUnavailable, match=r"not done within 0\.2 s"):
         call(store)
+
+
+@pytest.mark.parametrize(
+    ("requests", "call"),
+    [
+        (1, lambda s: s.exists("file")),
+        (1, lambda s: s.head("file")),
+        (1, lambda s: s.md5("file")),
+        (1, lambda s: s.delete("file")),
+        (1, lambda s: storing.read(s, "file")),
+        (1, lambda s: s.put("file", io.BytesIO(b"data"))),
+        (1, lambda s: s.upload("file", 4, io.BytesIO(b"data"))),
+        (2, lambda s: s.download("file", io.BytesIO())),
+        (2, lambda s: s.stream("file", io.BytesIO())),
+        (2, lambda s: s.download_range("file", io.BytesIO(), 0, 12)),
+        (1, lambda s: s.download_range("file", io.BytesIO(), 3, 3)),
+        (3, lambda s: s.set_mime_type("file", "text/plain")),
+        (0, lambda s: s.signed_url("file", HOUR)),
+        (0, lambda s: s.put_signed_url("file", HOUR)),
+    ],
+)
+def test_calls_cost_what_the_docs_say(
+    server: FaultyS3, store: S3Store, requests: int, call: Callable[[S3Store], object]
+) -> None:
+    """The number of requests is part of what a store promises."""
+    server.on("GET", body("0123456789ab"))
+    server.on("PUT", answer(200, "<CopyObjectResult><ETag>x</ETag></CopyObjectResult>", ETag='"x"'))
+    server.on("DELETE", answer(204))
+    call(store)
+    assert len(server.requests) == requests
 
 
 def test_a_listing_leaves_out_what_is_no_path(store: S3Store, server: FaultyS3) -> None:

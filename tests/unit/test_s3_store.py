@@ -30,6 +30,7 @@ from chunkferry.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from chunkferry.services import Part
 from chunkferry.storage import from_url
 from chunkferry.storage.s3 import client as client_module
 from chunkferry.storage.s3 import metadata
@@ -326,6 +327,22 @@ def test_options_reach_the_object(server: FaultyS3) -> None:
         (429, "TooManyRequests", StoreUnavailable),
         (503, "SlowDown", StoreUnavailable),
         (507, "Whatever", StoreUnavailable),
+        (500, "InternalError", StoreUnavailable),
+        (502, "Whatever", StoreUnavailable),
+        (503, "ServiceUnavailable", StoreUnavailable),
+        (504, "Whatever", StoreUnavailable),
+        (408, "Whatever", StoreUnavailable),
+        (409, "OperationAborted", StoreUnavailable),
+        (409, "ConditionalRequestConflict", StoreUnavailable),
+        (400, "XAmzContentChecksumMismatch", StoreUnavailable),
+        (400, "Throttling", StoreUnavailable),
+        (401, "Unauthorized", StoreRefused),
+        (403, "RequestTimeTooSkewed", StoreRefused),
+        (403, "AccountProblem", StoreRefused),
+        (405, "MethodNotAllowed", StoreRefused),
+        (501, "NotImplemented", StoreRefused),
+        (400, "InvalidBucketName", StoreRefused),
+        (400, "InvalidArgument", StoreRefused),
     ],
 )
 def test_errors_are_told_apart(
@@ -340,8 +357,29 @@ def test_errors_are_told_apart(
     service = store_at(case.server).chunk_file_service()
     service.restore(case.upload, case.service.save())
     case.server.on("PUT partNumber", error(status, code))
-    with pytest.raises(kind, match=code):
+    with pytest.raises(kind, match=code) as caught:
         service.upload_part(cut(b"data")[0], no_heartbeat)
+    assert caught.value.retryable is (kind is StoreUnavailable)
+
+
+def test_growing_parts_are_refused_where_all_must_be_of_one_size(server: FaultyS3) -> None:
+    """R2 would refuse them only at the very end; a known length never comes to that."""
+    server.on("PUT partNumber", answer(ETag='"x"'))
+    service = store_at(server, "&profile=r2").chunk_file_service()
+    service.restore(new_upload("file", None), "session-1")
+    grid = new_upload("file", None).grid
+    offset = 500 * grid.part_size
+    last, first = part_at(500, offset - grid.part_size), part_at(501, offset)
+    grown = part_at(502, grid.boundary(offset))
+    service.upload_part(last, no_heartbeat)
+    service.upload_part(first, no_heartbeat)
+    with pytest.raises(StoreRefused, match="takes parts of one size only"):
+        service.upload_part(grown, no_heartbeat)
+    store_at(server).chunk_file_service().restore(new_upload("file", None), "session-1")
+
+
+def part_at(number: int, offset: int) -> Part:
+    return Part(number=number, offset=offset, data=memoryview(b"data"), crc32c=crc32c(b"data"))
 
 
 def test_an_answer_of_something_else_is_retryable(case: Case) -> None:

@@ -40,7 +40,7 @@ class Bucket:
             msg = "an s3 URL is s3://bucket/prefix, without credentials"
             raise ConfigError(msg)
         self.name: Final = name
-        #: What all keys begin with: empty, or with a ``/`` at its end.
+        #: Begins every key; empty, or ends with a slash.
         self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._clients: Final = Clients(self.options, name)
 

@@ -50,6 +50,8 @@ _TRANSIENT: Final = frozenset(
 )
 _TRANSIENT_STATUS: Final = frozenset({408, 412, 429})
 _SERVER_ERROR: Final = 500
+#: What a server does not know today, such as the header of a checksum, it will not know later.
+_NOT_IMPLEMENTED: Final = 501
 
 #: Without an answer of S3, or with one that was damaged on the way. Other errors of botocore are
 #: about configuration.
@@ -113,6 +115,8 @@ def _from_answer(error: ClientError, action: str) -> StoreError:
     kind: type[StoreError] = StoreRefused
     if is_session_lost(error):
         kind = SessionLost
+    elif status == _NOT_IMPLEMENTED:
+        kind = StoreRefused
     elif code in _TRANSIENT or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
         kind = StoreUnavailable
     return kind(f"{action}: {code} (HTTP {status})")

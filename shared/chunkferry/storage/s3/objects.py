@@ -74,7 +74,8 @@ class S3Objects:
             exists=True,
             last_modified=found["LastModified"],
             content_length=found["ContentLength"],
-            content_type=found["ContentType"],
+            # Some servers say none where none was given.
+            content_type=found.get("ContentType", ""),
             etag=found["ETag"].strip('"'),
         )
 
