@@ -7,10 +7,12 @@ settings.register_profile("chunkferry", deadline=None)
 settings.load_profile("chunkferry")
 
 pytest_plugins = [
+    "tests.servers.gcs",
     "tests.servers.redis",
     "tests.servers.cluster",
     "tests.servers.sentinel",
     "tests.servers.s3",
+    "tests.servers.azurite",
     "tests.servers.backends",
     "tests.servers.stores",
     "tests.servers.workers",

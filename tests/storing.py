@@ -18,8 +18,6 @@ from chunkferry.services import (
     HeadService,
     Part,
     Portable,
-    Reaping,
-    Reconciling,
     Service,
     StoredObject,
     StoredPart,
@@ -31,14 +29,25 @@ from chunkferry.upload import ChunkUpload
 PART = parts.MIN_PART_SIZE
 
 
-class FileService(ChunkFileService, Portable, Reconciling, Attesting, Protocol):
+class FileService(ChunkFileService, Portable, Protocol):
     """What every built-in service can do."""
 
 
-class Store(ChunkStore, Reaping, Auditing, Service, HeadService, Protocol):
+class Store(ChunkStore, Service, HeadService, Protocol):
     """What every built-in store can do."""
 
     def chunk_file_service(self) -> FileService:
+        """A fresh service for one upload."""
+
+
+class AuditedService(FileService, Attesting, Protocol):
+    """One that tells whether its session is open."""
+
+
+class AuditedStore(Store, Auditing, Protocol):
+    """One that lists what is unfinished."""
+
+    def chunk_file_service(self) -> AuditedService:
         """A fresh service for one upload."""
 
 

@@ -15,7 +15,7 @@ from typing import cast
 import pytest
 from tests import storing
 from tests.servers.s3 import S3Server
-from tests.storing import PART, Store, crc32c, cut, new_upload, no_heartbeat, send
+from tests.storing import PART, AuditedStore, crc32c, cut, new_upload, no_heartbeat, send
 from tests.waiting import wait_until
 
 from chunkferry.parts import MIB
@@ -34,7 +34,7 @@ ODD_PATHS = ["a b/c d.txt", "übung/日本語/🦆.bin", "100%/50%25.bin", "a#b&
 class Subject:
     """A store under test."""
 
-    store: Store
+    store: AuditedStore
     #: What a listing shows of an upload: its path, or its id.
     shown: Callable[[ChunkUpload], str]
     #: False for moto, which has all sessions begin in 2010.
@@ -43,19 +43,19 @@ class Subject:
 
 def on_disk(request: pytest.FixtureRequest) -> Subject:
     root: Path = request.getfixturevalue("tmp_path") / "objects"
-    store = cast("Store", from_url(f"file://{root}"))
+    store = cast("AuditedStore", from_url(f"file://{root}"))
     return Subject(store=store, shown=lambda upload: upload.upload_id)
 
 
 def in_memory(request: pytest.FixtureRequest) -> Subject:
-    store = cast("Store", MemoryStore())
+    store = cast("AuditedStore", MemoryStore())
     return Subject(store=store, shown=lambda upload: upload.filepath)
 
 
 def on_server(fixture: str) -> Callable[[pytest.FixtureRequest], Subject]:
     def make(request: pytest.FixtureRequest) -> Subject:
         server: S3Server = request.getfixturevalue(fixture)
-        store = cast("Store", from_url(server.url(secrets.token_hex(8))))
+        store = cast("AuditedStore", from_url(server.url(secrets.token_hex(8))))
         is_dated = fixture != "moto_s3"
         return Subject(store=store, shown=lambda upload: upload.filepath, is_dated=is_dated)
 
@@ -74,7 +74,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     return cast("Subject", request.param(request))
 
 
-def begun(store: Store, filepath: str = "folder/file.bin", data: bytes = b"") -> ChunkUpload:
+def begun(store: AuditedStore, filepath: str = "folder/file.bin", data: bytes = b"") -> ChunkUpload:
     """An upload with a session, of which ``data`` is stored."""
     upload = new_upload(filepath, len(data))
     service = store.chunk_file_service()
@@ -88,7 +88,7 @@ def names(found: list[Unfinished]) -> list[str]:
     return sorted(item.upload_id or item.filepath for item in found)
 
 
-def listed(store: Store) -> list[Unfinished]:
+def listed(store: AuditedStore) -> list[Unfinished]:
     return list(store.unfinished())
 
 
@@ -182,7 +182,7 @@ def server(request: pytest.FixtureRequest) -> S3Server:
     return found
 
 
-def keys_at(store: Store) -> dict[str, bool]:
+def keys_at(store: AuditedStore) -> dict[str, bool]:
     """What is unfinished: path -> whether it is ours."""
     return {found.filepath: found.is_ours for found in listed(store)}
 
@@ -192,14 +192,14 @@ def test_nothing_beside_the_prefix_is_listed(server: S3Server) -> None:
     client = server.client()
     for key in ("mine/a", "mineral", "other/a", "m"):
         client.create_multipart_upload(Bucket=server.bucket, Key=key)
-    assert keys_at(cast("Store", from_url(server.url("mine")))) == {"a": True}
+    assert keys_at(cast("AuditedStore", from_url(server.url("mine")))) == {"a": True}
 
 
 def test_a_bucket_without_a_prefix_is_shared_with_strangers(server: S3Server) -> None:
     """All is shown, and nothing is ours, unless the operator says so."""
     server.client().create_multipart_upload(Bucket=server.bucket, Key="a")
-    assert keys_at(cast("Store", from_url(server.url()))) == {"a": False}
-    assert keys_at(cast("Store", from_url(server.url(exclusive="true")))) == {"a": True}
+    assert keys_at(cast("AuditedStore", from_url(server.url()))) == {"a": False}
+    assert keys_at(cast("AuditedStore", from_url(server.url(exclusive="true")))) == {"a": True}
 
 
 @pytest.mark.parametrize("name", ["a//b", ".chunkferry/x", "a/../b", "a\\b"])
@@ -207,12 +207,12 @@ def test_a_key_that_no_upload_can_have_is_not_ours(server: S3Server, name: str) 
     """Whoever made it, it was not chunkferry."""
     key = f"mine/{name}"
     server.client().create_multipart_upload(Bucket=server.bucket, Key=key)
-    assert keys_at(cast("Store", from_url(server.url("mine")))) == {name: False}
+    assert keys_at(cast("AuditedStore", from_url(server.url("mine")))) == {name: False}
 
 
 def test_other_files_in_the_folder_are_not_ours(tmp_path: Path) -> None:
     """Only what is named by an upload, or by a put, and is a file."""
-    store = cast("Store", from_url(f"file://{tmp_path}"))
+    store = cast("AuditedStore", from_url(f"file://{tmp_path}"))
     upload = begun(store)
     folder = tmp_path / ".chunkferry"
     put = f"put-{'0' * 32}"
@@ -226,7 +226,7 @@ def test_other_files_in_the_folder_are_not_ours(tmp_path: Path) -> None:
 
 def test_a_file_that_was_written_to_is_not_removed(tmp_path: Path) -> None:
     """Somebody is at it after all."""
-    store = cast("Store", from_url(f"file://{tmp_path}"))
+    store = cast("AuditedStore", from_url(f"file://{tmp_path}"))
     upload = begun(store)
     file = tmp_path / ".chunkferry" / upload.upload_id
     os.utime(file, (0, 0))
@@ -246,7 +246,7 @@ def test_a_put_that_was_killed_can_be_removed(tmp_path: Path) -> None:
         "LocalStore(pathlib.Path(sys.argv[1])).put('a', sys.stdin.buffer)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    store = cast("Store", from_url(f"file://{tmp_path}"))
+    store = cast("AuditedStore", from_url(f"file://{tmp_path}"))
     with tether.spawn(command, stdin=subprocess.PIPE) as child:
         assert child.stdin is not None
         child.stdin.write(b"x" * MIB)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import pytest
+from tests.servers.azurite import AzureServer
+from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
 
 from chunkferry.services import (
@@ -125,6 +127,27 @@ def _on_s3(
     )
 
 
+def on_gcs(request: pytest.FixtureRequest) -> Backend:
+    """A prefix of an emulated bucket; nobody looks at its signed URLs."""
+    server: GcsServer = request.getfixturevalue("gcs_account")
+    prefix = secrets.token_hex(8)
+    return Backend(
+        store=from_url(server.signing_url(prefix)), room=1024 - len(prefix) - 1, serves_urls=True
+    )
+
+
+def on_azurite(request: pytest.FixtureRequest) -> Backend:
+    """A prefix of an emulated container."""
+    server: AzureServer = request.getfixturevalue("azurite")
+    prefix = secrets.token_hex(8)
+    return Backend(
+        store=from_url(server.url(prefix)),
+        room=1024 - len(prefix) - 1,
+        serves_urls=True,
+        checks_urls=True,
+    )
+
+
 def of_example(request: pytest.FixtureRequest) -> Backend:
     """A third party's store, as the docs show one."""
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
@@ -141,6 +164,8 @@ BACKENDS = {
     "example": (of_example, []),
     "moto": (on_moto, []),
     "ceph": (on_ceph, [pytest.mark.s3]),
+    "gcs": (on_gcs, []),
+    "azurite": (on_azurite, [pytest.mark.azure]),
 }
 
 

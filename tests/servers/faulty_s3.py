@@ -1,117 +1,50 @@
-"""An S3 that answers as it is told: for faults that no real server makes on request."""
+"""An S3 that answers as it is told; see ``scripted``."""
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
-#: What the server does with one request.
-Answer = Callable[["Handler"], None]
+from tests.servers import scripted
+from tests.servers.scripted import (
+    Answer,
+    Handler,
+    ScriptedServer,
+    answer,
+    lose_answer,
+    reset_after,
+    stall,
+    trickle,
+)
 
+__all__ = [
+    "Answer",
+    "FaultyS3",
+    "Handler",
+    "answer",
+    "error",
+    "lose_answer",
+    "operation_of",
+    "reset_after",
+    "running",
+    "stall",
+    "trickle",
+]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One request as it came."""
-
-    operation: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass(slots=True)
-class FaultyS3:
-    """The server's script and its memory."""
-
-    port: int = 0
-    #: Operation -> answers, in order; the last one is given for ever.
-    script: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
-    requests: list[Request] = field(default_factory=list)
-    #: Set at the end, so that no stalled answer outlives the test.
-    ended: threading.Event = field(default_factory=threading.Event)
-    #: Set when a client has hung up on a trickle.
-    gone: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def endpoint(self) -> str:
-        """The server's URL."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def on(self, operation: str, *answers: Answer) -> None:
-        """Answer ``operation`` like this."""
-        self.script[operation] = list(answers)
-
-    def seen(self, operation: str) -> list[Request]:
-        """The requests of that kind, in order; only those that arrived whole."""
-        return [request for request in self.requests if request.operation == operation]
-
-    def next_answer(self, operation: str) -> Answer:
-        """What comes next."""
-        answers = self.script[operation]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    protocol_version = "HTTP/1.1"
-    s3: FaultyS3
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
-
-    def handle_one(self) -> None:
-        """Hand the request to its answer."""
-        answer = self.s3.next_answer(self.operation())
-        answer(self)
-
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_one  # noqa: N815 - the base's names
-
-    def operation(self) -> str:
-        """The S3 operation of this request."""
-        return operation_of(self.command, self.path)
-
-    def read_body(self, limit: int | None = None) -> bytes:
-        """The body, or its first ``limit`` bytes."""
-        length = int(self.headers.get("Content-Length", 0))
-        return self.rfile.read(length if limit is None else min(limit, length))
+FaultyS3 = ScriptedServer
 
 
 def operation_of(method: str, target: str) -> str:
-    """What a request asks for, by its method and the parameter that tells S3's calls apart."""
+    """What a request with this method and target asks S3 for."""
     query = parse_qs(urlsplit(target).query, keep_blank_values=True)
     kind = next((name for name in ("partNumber", "uploadId", "uploads") if name in query), "")
     return f"{method} {kind}".strip()
 
 
-def answer(status: int = 200, body: str = "", /, **headers: str) -> Answer:
-    """Read the request and, if it came whole, answer it; ``_`` in names stands for ``-``."""
-
-    def give(handler: Handler) -> None:
-        received = handler.read_body()
-        if len(received) < int(handler.headers.get("Content-Length", 0)):
-            handler.close_connection = True
-            return
-        handler.s3.requests.append(
-            Request(operation=handler.operation(), headers=dict(handler.headers), body=received)
-        )
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        if "Content_Length" not in headers:
-            handler.send_header("Content-Length", str(len(body.encode())))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(body.encode())
-        handler.close_connection = "Content_Length" in headers and handler.command != "HEAD"
-
-    return give
+def operation(handler: Handler) -> str:
+    """The same of a request that a server is about to answer."""
+    return operation_of(handler.command, handler.path)
 
 
 def error(status: int, code: str) -> Answer:
@@ -119,73 +52,8 @@ def error(status: int, code: str) -> Answer:
     return answer(status, f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>")
 
 
-def stall(handler: Handler) -> None:
-    """Take the request and never answer."""
-    handler.read_body()
-    handler.s3.ended.wait()
-    handler.close_connection = True
-
-
-def trickle(**headers: str) -> Answer:
-    """Promise a large body, and send a byte of it now and then until the client has gone."""
-
-    def give(handler: Handler) -> None:
-        handler.read_body()
-        handler.close_connection = True
-        handler.send_response(206)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        with suppress(OSError):
-            while not handler.s3.ended.wait(0.1):
-                handler.wfile.write(b"x")
-        handler.s3.gone.set()
-
-    return give
-
-
-def reset_after(count: int) -> Answer:
-    """Reset the connection after ``count`` bytes of the body."""
-
-    def give(handler: Handler) -> None:
-        handler.read_body(count)
-        linger = struct.pack("ii", 1, 0)
-        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        # As a file it holds the socket open otherwise.
-        handler.rfile.close()
-        handler.connection.close()
-        handler.close_connection = True
-
-    return give
-
-
-def lose_answer(handler: Handler) -> None:
-    """Take the request, and close without a word."""
-    handler.read_body()
-    handler.close_connection = True
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # Joining would wait for idle keep-alive connections.
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Broken connections are what these tests are about."""
-
-
 @contextmanager
 def running() -> Iterator[FaultyS3]:
     """A server on a free port."""
-    s3 = FaultyS3()
-    handler = type("_Handler", (Handler,), {"s3": s3})
-    with _Server(("127.0.0.1", 0), handler) as server:
-        s3.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield s3
-        finally:
-            s3.ended.set()
-            server.shutdown()
-            thread.join()
+    with scripted.running(operation) as server:
+        yield server

@@ -1,4 +1,4 @@
-"""Real stores for whole-system tests: a folder, and a bucket of a real S3 server."""
+"""Stores for whole-system tests: a folder, a bucket of a real S3 server, and emulated clouds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from tests.servers.azurite import AzureServer
+from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server
 
 from chunkferry.services import Service
@@ -55,13 +57,44 @@ def s3_store(server: S3Server, prefix: str, **options: str) -> RealStore:
     return RealStore(url=server.url(prefix, **options), env=env, leftovers=leftovers)
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def gcs_store(server: GcsServer, prefix: str) -> RealStore:
+    """A prefix of a bucket."""
+
+    def leftovers() -> list[str]:
+        # Not sessions: Google ends those by itself that nobody has recorded.
+        return [name for name in server.leftovers(prefix) if "/.chunkferry/" in name]
+
+    return RealStore(url=server.url(prefix), env={}, leftovers=leftovers)
+
+
+def azure_store(server: AzureServer, prefix: str) -> RealStore:
+    """A prefix of a container."""
+    return RealStore(
+        url=server.url(prefix),
+        env=server.environment,
+        leftovers=lambda: server.leftovers(prefix),
+    )
+
+
+@pytest.fixture(
+    params=[
+        "local",
+        "gcs",
+        pytest.param("azure", marks=pytest.mark.azure),
+        pytest.param("s3", marks=pytest.mark.s3),
+    ]
+)
 def real_store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RealStore:
     """Each kind of store, on a real server."""
     if request.param == "local":
         return local_store(tmp_path / "objects")
+    if request.param == "gcs":
+        return gcs_store(request.getfixturevalue("gcs"), prefix=tmp_path.name)
+    if request.param == "azure":
+        azurite: AzureServer = request.getfixturevalue("azurite")
+        return azure_store(azurite, prefix=tmp_path.name)
     server: S3Server = request.getfixturevalue("ceph_server")
     server.export_credentials(monkeypatch)
     return s3_store(server, prefix=tmp_path.name)

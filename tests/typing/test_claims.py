@@ -35,7 +35,11 @@ from chunkferry.services import (
     SinglePut,
     StreamService,
 )
+from chunkferry.storage.azure.store import AzureStore
+from chunkferry.storage.azure.upload import AzureFileService
 from chunkferry.storage.capabilities import ABILITIES, UPLOAD_ABILITIES
+from chunkferry.storage.gcs.store import GcsStore, SigningGcsStore
+from chunkferry.storage.gcs.upload import GcsFileService
 from chunkferry.storage.local import LocalFileService, LocalStore, SigningLocalStore
 from chunkferry.storage.memory import MemoryFileService, MemoryStore
 from chunkferry.storage.s3.store import S3Store
@@ -119,6 +123,66 @@ def s3(
     return it, it, it, it, it, it, it, it, it, it, it, it, it, it, it, it
 
 
+def gcs(
+    it: GcsStore,
+) -> tuple[
+    ChunkStore,
+    Service,
+    HeadService,
+    ListService,
+    MD5Service,
+    ParallelService,
+    RangeService,
+    StreamService,
+    ServiceWithConcurrency,
+    ServiceWithMimeType,
+    ServiceWithTimeout,
+    Reaping,
+]:
+    return it, it, it, it, it, it, it, it, it, it, it, it
+
+
+def signing_gcs(
+    it: SigningGcsStore,
+) -> tuple[
+    ChunkStore,
+    Service,
+    HeadService,
+    ListService,
+    MD5Service,
+    ParallelService,
+    RangeService,
+    StreamService,
+    ServiceWithConcurrency,
+    ServiceWithMimeType,
+    ServiceWithTimeout,
+    Reaping,
+    SignedUrlService,
+    SignedUrlUploadService,
+]:
+    return it, it, it, it, it, it, it, it, it, it, it, it, it, it
+
+
+def azure(
+    it: AzureStore,
+) -> tuple[
+    ChunkStore,
+    Service,
+    HeadService,
+    ListService,
+    MD5Service,
+    ParallelService,
+    RangeService,
+    StreamService,
+    ServiceWithConcurrency,
+    ServiceWithMimeType,
+    ServiceWithTimeout,
+    SignedUrlService,
+    SignedUrlUploadService,
+]:
+    return it, it, it, it, it, it, it, it, it, it, it, it, it
+
+
 def local_upload(it: LocalFileService) -> tuple[ChunkFileService, Portable, Reconciling, Attesting]:
     return it, it, it, it
 
@@ -135,13 +199,35 @@ def s3_upload(
     return it, it, it, it, it, it
 
 
+def gcs_upload(
+    it: GcsFileService,
+) -> tuple[
+    ChunkFileService,
+    Portable,
+    Abandoning,
+    SinglePut,
+]:
+    return it, it, it, it
+
+
+def azure_upload(
+    it: AzureFileService,
+) -> tuple[
+    ChunkFileService,
+    Portable,
+    Reconciling,
+    SinglePut,
+]:
+    return it, it, it, it
+
+
 def claims(function: Callable[..., object]) -> tuple[type, set[type]]:
     """The class, and the Protocols that mypy has found it to be."""
     hints = get_type_hints(function)
     return hints["it"], set(get_args(hints["return"]))
 
 
-@pytest.mark.parametrize("function", [local, signing_local, memory, s3])
+@pytest.mark.parametrize("function", [local, signing_local, memory, s3, gcs, signing_gcs, azure])
 def test_the_table_of_abilities_is_what_types_say(function: Callable[..., object]) -> None:
     """A store has the abilities whose types it has, and no others."""
     store, claimed = claims(function)
@@ -149,7 +235,9 @@ def test_the_table_of_abilities_is_what_types_say(function: Callable[..., object
     assert claimed == shown | {ChunkStore}
 
 
-@pytest.mark.parametrize("function", [local_upload, memory_upload, s3_upload])
+@pytest.mark.parametrize(
+    "function", [local_upload, memory_upload, s3_upload, gcs_upload, azure_upload]
+)
 def test_so_it_is_for_uploads(function: Callable[..., object]) -> None:
     """A service has the abilities whose types it has, and no others."""
     service, claimed = claims(function)

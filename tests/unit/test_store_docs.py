@@ -14,7 +14,9 @@ import pytest
 from chunkferry.services import ChunkStore
 from chunkferry.storage import from_url
 from chunkferry.storage import url as urls
+from chunkferry.storage.azure.options import AzureOptions
 from chunkferry.storage.capabilities import capabilities
+from chunkferry.storage.gcs.options import GcsOptions
 from chunkferry.storage.local.store import LocalOptions
 from chunkferry.storage.s3.options import S3Options
 from chunkferry.storage.s3.profiles import PROFILES
@@ -35,6 +37,8 @@ STORES: dict[str, Callable[[], ChunkStore]] = {
     "`file`": lambda: from_url("file:///objects"),
     "`file`, `base_url`": signing_folder,
     "`s3`": lambda: from_url("s3://bucket"),
+    "`gs`": lambda: from_url("gs://bucket"),
+    "`az`": lambda: from_url("az://container"),
     "`memory`": lambda: from_url("memory://name"),
 }
 
@@ -77,6 +81,8 @@ def _profile_rows() -> Iterator[str]:
 #: Page, name of the table between its markers, and what it has to be.
 TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("index.md", "abilities", abilities_table),
+    ("azure.md", "options", lambda: options_table(AzureOptions)),
+    ("gcs.md", "options", lambda: options_table(GcsOptions)),
     ("local.md", "options", lambda: options_table(LocalOptions)),
     ("s3.md", "options", lambda: options_table(S3Options)),
     ("s3.md", "profiles", profiles_table),

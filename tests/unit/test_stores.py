@@ -67,7 +67,7 @@ def test_a_factory_is_called_with_its_options() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://host", "known: file://, memory://, s3://"),
+        ("ftp://host", "known: az://, file://, gs://, memory://, s3://"),
         ("nothing", "scheme://location or by module:factory"),
         ("no_such_module:factory", "no store factory 'no_such_module:factory'"),
         (f"{__name__}:absent", "no store factory"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -15,7 +14,7 @@ from chunkferry.errors import IntegrityError
 from chunkferry.filepath import check_filepath, is_filepath
 from chunkferry.services import DownloadParams, Object, Progress
 from chunkferry.storage import transfer
-from chunkferry.storage.local import tree
+from chunkferry.storage.local import audit, tree
 
 #: Bytes read or written at once.
 _PIECE: Final = 1024 * 1024
@@ -113,7 +112,7 @@ class LocalObjects:
 
     def _write(self, filepath: str, reader: transfer.Reader) -> None:
         action = f"writing {filepath!r}"
-        temporary = f"put-{secrets.token_hex(16)}"
+        temporary = audit.new_put_name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with ExitStack() as stack:
             with tree.translated(action):

@@ -22,8 +22,8 @@ from chunkferry.errors import (
 )
 from chunkferry.parts import MAX_PART_SIZE
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
-from chunkferry.storage import manifest
-from chunkferry.storage.s3 import body, errors, metadata, receipts
+from chunkferry.storage import body, manifest
+from chunkferry.storage.s3 import errors, metadata, receipts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef, PartTypeDef

@@ -1,4 +1,4 @@
-"""``PartBody``: the bytes of a part as the file that boto3 wants, beating while it is read."""
+"""``PartBody``: a part as the file that HTTP clients want, beating while it is read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PIECE: Final = 256 * 1024
 
 
 class _Carrier(BaseException):
-    """Carries a heartbeat's error through botocore.
+    """Carries a heartbeat's error through the SDK of a store.
 
-    botocore wraps every ``Exception`` in one of its own and tries again; what is none passes.
+    They wrap every ``Exception`` in one of their own and try again; what is none passes.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -27,7 +27,7 @@ class _Carrier(BaseException):
 class PartBody:
     """A readable, seekable view of ``data``; copies nothing.
 
-    boto3 refuses a ``memoryview`` and rewinds the body for each of its own retries.
+    SDKs refuse a ``memoryview``, and rewind the body for each of their own retries.
     """
 
     def __init__(self, data: memoryview, heartbeat: Heartbeat) -> None:
