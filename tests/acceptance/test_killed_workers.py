@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -167,7 +168,7 @@ def catch(workers: list[CeleryProcess], journal: Path) -> list[CeleryProcess]:
     for pid in storing(journal):
         owner = [worker for worker in workers if pid in children(worker.pid)]
         if owner and send(pid, signal.SIGSTOP):
-            wait_until(lambda pid=pid: is_still(pid), what=f"process {pid} has stopped")
+            wait_until(functools.partial(is_still, pid), what=f"process {pid} has stopped")
             # It may have come to the part's end meanwhile, and to its upload's.
             if pid in storing(journal):
                 return owner
