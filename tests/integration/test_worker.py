@@ -15,13 +15,15 @@ from moto.server import ThreadedMotoServer
 from tests.servers.redis import FreshRedis
 from tests.servers.s3 import S3Server
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
-from tests.sites import CONTENT, PART, Site
+from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import State, UploadStatusCode
 from chunkferry.errors import InitError, UploadClosed
 from chunkferry.parts import MIB
 from chunkferry.wakeup import CeleryWaker, producer_app
+
+site = real_site
 
 
 def outcomes(worker: CeleryProcess, outcome: str) -> int:
