@@ -20,5 +20,4 @@ pytest_plugins = [
     "tests.ledgers",
     "tests.producing",
     "tests.servers.rabbitmq",
-    "tests.sites",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from tests.servers.cluster import RedisCluster
+from tests.servers.redis import RedisServer
 
 from chunkferry import ChunkManager, Notifier, UploadStatus, connection
 from chunkferry.config import Settings, load
@@ -118,6 +121,26 @@ def close_site(site: Site) -> None:
     if isinstance(site.ledger, RedisLedger):
         site.ledger.records._waiting.close()
         site.ledger.records._client.close()
+
+
+class SiteAt(Protocol):
+    """The factory behind ``site_at``."""
+
+    def __call__(self, server: RedisServer | RedisCluster | str, **changes: Any) -> Site:
+        """One more site over a server, or a URL; ``changes`` are settings."""
+
+
+@pytest.fixture
+def site_at() -> Iterator[SiteAt]:
+    """Makes sites that are closed with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(server: RedisServer | RedisCluster | str, **changes: Any) -> Site:
+            site = redis_site(server if isinstance(server, str) else server.url, **changes)
+            stack.callback(close_site, site)
+            return site
+
+        yield make
 
 
 def emptied_site(url: str) -> Iterator[Site]:

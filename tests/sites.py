@@ -1,6 +1,8 @@
 """A site: one deployment's variables, its store with a witness, and its producers.
 
-Knows nothing of workers and beats: ``tests.servers.workers`` starts them with ``Site.env``.
+Knows nothing of workers and beats: ``tests.servers.workers`` starts them with ``Site.env``. A
+module names the fixture itself, ``site = real_site``: the plugin ``tests.producing`` offers a
+``site`` to all, and of two plugins' fixtures of one name the last one hides the other.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class Site:
 
 
 @pytest.fixture
-def site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
+def real_site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
     """A site of the test's own."""
     env = {**QUICK, "CHUNKFERRY_REDIS_URL": fresh_redis().url, "PYTHONPATH": str(Path.cwd())}
     made = Site(tmp_path, env)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
 import random
+import signal
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from tests.chaos.checker import digest, holders_overlap, upload_keys
+from tests.chaos.processes import children, send
 from tests.chaos.work import Planned
 from tests.servers.redis import FreshRedis
 from tests.servers.stores import RealStore
@@ -93,7 +96,10 @@ def test_every_object_is_whole_though_workers_are_killed(
     """40 uploads by 4 producers arrive whole through 3 workers, of which 6 are killed."""
     server, journal = fresh_redis(), tmp_path / "journal"
     url = real_store.url
-    witness = "tests.servers.witness:store?" + urlencode({"url": url, "journal": str(journal)})
+    witness = "tests.servers.witness:store?" + urlencode(
+        # Long enough to be met in the middle of a part.
+        {"url": url, "journal": str(journal), "seconds": "0.1"}
+    )
     env = {
         **SETTINGS,
         **real_store.env,
@@ -132,8 +138,7 @@ def test_every_object_is_whole_though_workers_are_killed(
 
 
 def kill_in_the_middle(workers: list[CeleryProcess], journal: Path) -> None:
-    """Kill and restart workers one after the other, each while parts are being stored."""
-    dice = random.Random(SEED)
+    """Kill and restart workers one after the other, each while it stores a part."""
     for count in range(KILLS):
         known = count * 8
 
@@ -141,9 +146,49 @@ def kill_in_the_middle(workers: list[CeleryProcess], journal: Path) -> None:
             return journal.exists() and len(journal.read_bytes().splitlines()) > known
 
         wait_until(at_work, 120, what=f"more than {known} lines in the journal")
-        victim = dice.choice(workers)
+        victim = caught(workers, journal)
         victim.kill()
         victim.start(" ready.")
+
+
+def caught(workers: list[CeleryProcess], journal: Path) -> CeleryProcess:
+    """A worker that holds an upload, and goes on holding it: one of its processes is stopped."""
+    found: list[CeleryProcess] = []
+
+    def is_found() -> bool:
+        found.extend(catch(workers, journal))
+        return bool(found)
+
+    wait_until(is_found, 120, what="a worker in the middle of a part")
+    return found[0]
+
+
+def catch(workers: list[CeleryProcess], journal: Path) -> list[CeleryProcess]:
+    """The worker of a process that was stopped in the middle of a part; none if none is at one."""
+    for pid in storing(journal):
+        owner = [worker for worker in workers if pid in children(worker.pid)]
+        if owner and send(pid, signal.SIGSTOP):
+            wait_until(functools.partial(is_still, pid), what=f"process {pid} has stopped")
+            # It may have come to the part's end meanwhile, and to its upload's.
+            if pid in storing(journal):
+                return owner
+            send(pid, signal.SIGCONT)
+    return []
+
+
+def storing(journal: Path) -> list[int]:
+    """Processes that have begun a part as the last thing they did; some may be dead."""
+    last = {entry.pid: entry for entry in read_journal(journal)}
+    return [pid for pid, entry in last.items() if not entry.done]
+
+
+def is_still(pid: int) -> bool:
+    """Whether a process is stopped, or gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "TZX"
 
 
 def unfinished(manager: ChunkManager) -> list[str]:

@@ -10,10 +10,12 @@ import pytest
 from tests.acceptance.console import Console
 from tests.servers.witness import read_journal
 from tests.servers.workers import StartBeat, StartWorker
-from tests.sites import CONTENT, Site
+from tests.sites import CONTENT, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import ChunkManager, State, UploadStatusCode
+
+site = real_site
 
 DEATHS = 3
 OTHERS = [f"others/{number}" for number in range(4)]

@@ -17,12 +17,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.acceptance.console import Console
 from tests.servers.redis import FreshRedis
 from tests.servers.workers import StartBeat, StartWorker
-from tests.sites import CONTENT, PART, Site
+from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import UploadStatusCode
 from chunkferry.wakeup import DRAIN
 from chunkferry_worker.settings import MAINTENANCE
+
+site = real_site
 
 
 @dataclass(frozen=True)

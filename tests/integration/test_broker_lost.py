@@ -11,10 +11,12 @@ import pytest
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.relay import Relay
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
-from tests.sites import CONTENT, PART, Site
+from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import ChunkManager, State, UploadStatusCode
+
+site = real_site
 
 FAULTS = ["killed", "frozen", "frozen, then killed"]
 POOLS = ["prefork", "threads"]

@@ -6,15 +6,12 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.producing import PART, Site, close_site, redis_site
-from tests.servers.cluster import FreshCluster, RedisCluster
+from tests.producing import PART, SiteAt
+from tests.servers.cluster import FreshCluster
 from tests.servers.redis import AT_ONCE, FreshRedis, RedisServer, replica_of, server_program
 from tests.waiting import wait_until
 
@@ -33,21 +30,6 @@ from chunkferry_worker import embedded_redis
 CONTENT = os.urandom(3 * PART + 1)
 #: Short enough for a test, and still long beside a loopback.
 BRIEF = 0.3
-
-SiteAt = Callable[..., Site]
-
-
-@pytest.fixture
-def site_at() -> Iterator[SiteAt]:
-    """Makes sites over servers, closed with the test."""
-    with ExitStack() as stack:
-
-        def make(server: RedisServer | RedisCluster, **changes: Any) -> Site:
-            site = redis_site(server.url, **changes)
-            stack.callback(close_site, site)
-            return site
-
-        yield make
 
 
 @pytest.fixture

@@ -8,13 +8,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.producing import PART, Site, close_site, redis_site, small_parts
+from tests.producing import PART, Site, SiteAt, close_site, small_parts
 from tests.servers.redis import Backup, FreshRedis, RedisServer
 from tests.servers.stores import RealStore
 from tests.servers.witness import read_journal
@@ -30,22 +28,6 @@ from chunkferry_worker.sweep import Sweep, SweepReport
 #: Compresses badly and differs everywhere, so that no byte could be mistaken for another.
 CONTENT = os.urandom(3 * PART + 1)
 PARTS = 4
-
-SiteAt = Callable[..., Site]
-
-
-@pytest.fixture
-def site_at() -> Iterator[SiteAt]:
-    """Makes sites over servers, closed with the test."""
-    with ExitStack() as stack:
-
-        def make(server: RedisServer, **changes: Any) -> Site:
-            site = redis_site(server.url, **changes)
-            stack.callback(close_site, site)
-            return site
-
-        yield make
-
 
 # --- the producer -----------------------------------------------------------------------------
 

@@ -7,13 +7,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import pytest
-from tests.producing import PART, Site, close_site, redis_site, small_parts
+from tests.producing import PART, Site, SiteAt, small_parts
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.waiting import wait_until
 
@@ -30,22 +27,6 @@ from chunkferry.parts import MIB
 
 #: Compresses badly and differs everywhere, so that no byte could be mistaken for another.
 CONTENT = os.urandom(3 * PART + 1)
-
-SiteAt = Callable[..., Site]
-
-
-@pytest.fixture
-def site_at() -> Iterator[SiteAt]:
-    """Makes sites over servers, closed with the test."""
-    with ExitStack() as stack:
-
-        def make(server: RedisServer, **changes: Any) -> Site:
-            site = redis_site(server.url, **changes)
-            stack.callback(close_site, site)
-            return site
-
-        yield make
-
 
 # --- unfit ------------------------------------------------------------------------------------
 

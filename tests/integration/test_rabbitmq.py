@@ -12,13 +12,15 @@ import pytest
 from tests.acceptance.console import Console
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
-from tests.sites import CONTENT, PART, Site
+from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import State, UploadStatusCode
 from chunkferry.wakeup import DRAIN, ProducerWaker
 from chunkferry_worker.application import create_app
 from chunkferry_worker.settings import MAINTENANCE
+
+site = real_site
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from redis.client import Pipeline
 from tests.acceptance.console import Console
 from tests.integration.test_redis_kinds import producer, stored, variables
 from tests.ledgers import outcome_of
-from tests.producing import PART, OneStore, Site, Trickle, close_site, redis_site, small_parts
+from tests.producing import PART, OneStore, Site, SiteAt, Trickle, small_parts
 from tests.servers.cluster import FreshCluster
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.workers import StartBeat, StartWorker
@@ -31,22 +30,6 @@ from chunkferry_worker.sweep import Sweep
 
 CONTENT = os.urandom(2 * PART + 1)
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
-
-
-@pytest.fixture
-def site_at() -> Iterator[Callable[[str], Site]]:
-    """Makes sites over URLs, closed with the test."""
-    with ExitStack() as stack:
-
-        def make(url: str, **changes: Any) -> Site:
-            site = redis_site(url, **changes)
-            stack.callback(close_site, site)
-            return site
-
-        yield make
-
-
-SiteAt = Callable[..., Site]
 
 
 # --- scripts ----------------------------------------------------------------------------------

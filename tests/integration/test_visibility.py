@@ -6,10 +6,12 @@ import re
 from collections import Counter
 
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
-from tests.sites import CONTENT, PART, Site
+from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import UploadStatusCode
+
+site = real_site
 
 IMPATIENT = "tests.servers.impatient"
 

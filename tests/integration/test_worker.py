@@ -15,13 +15,15 @@ from moto.server import ThreadedMotoServer
 from tests.servers.redis import FreshRedis
 from tests.servers.s3 import S3Server
 from tests.servers.workers import CeleryProcess, StartBeat, StartWorker
-from tests.sites import CONTENT, PART, Site
+from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import State, UploadStatusCode
 from chunkferry.errors import InitError, UploadClosed
 from chunkferry.parts import MIB
 from chunkferry.wakeup import CeleryWaker, producer_app
+
+site = real_site
 
 
 def outcomes(worker: CeleryProcess, outcome: str) -> int:
@@ -191,9 +193,12 @@ def test_a_store_that_is_down_is_waited_for(
     first = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     first.start()
     host, port = first.get_host_and_port()
-    first.stop()
     endpoint = f"http://{host}:{port}"
     server = S3Server(endpoint=endpoint, access_key="moto", secret_key="moto")
+    # moto's servers of one process share what they hold: the second one has the bucket at once,
+    # as a worker that tried before there was any would be refused for good.
+    server.client().create_bucket(Bucket=server.bucket)
+    first.stop()
     server.export_credentials(monkeypatch)
     site.service(server.url("x"))
     start_worker(site.env)
@@ -207,7 +212,6 @@ def test_a_store_that_is_down_is_waited_for(
     second = ThreadedMotoServer(ip_address="127.0.0.1", port=int(port), verbose=False)
     second.start()
     try:
-        server.client().create_bucket(Bucket=server.bucket)
         assert notifier.wait(90).code is UploadStatusCode.OK
     finally:
         second.stop()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 
 import pytest
 from redis import exceptions
 
 from chunkferry import connection
+from chunkferry.connection.facts import ServerFacts, _require_usable
 from chunkferry.errors import ChunkferryError, ConfigError, RedisFull, RedisRefused
 
 QUOTED = "Command # 1 (XADD key 5-0 d some-payload) of pipeline caused error: "
@@ -36,3 +38,19 @@ def test_a_lost_connection_says_where_it_went() -> None:
     with pytest.raises(ChunkferryError) as raised, connection.translated():
         raise exceptions.ConnectionError("Error 111 connecting to host:1. Connection refused.")
     assert "host:1" in "".join(traceback.format_exception(raised.value))
+
+
+def test_a_redis_that_is_too_old_is_refused() -> None:
+    """With both versions: the one that came, and the one that is needed."""
+    old = ServerFacts(
+        version=(6, 2, 14),
+        maxmemory=0,
+        used_memory=0,
+        policy="noeviction",
+        aof_enabled=True,
+        role="master",
+        in_cluster=False,
+    )
+    with pytest.raises(ConfigError, match=r"6\.2\.14 is too old: 7\.0 or newer is needed"):
+        _require_usable(old)
+    _require_usable(dataclasses.replace(old, version=(7, 0, 0)))
