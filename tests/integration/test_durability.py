@@ -7,18 +7,19 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.producing import PART, Site, close_site, redis_site
+from tests.ledgers import outcome_of
+from tests.producing import PART, Site, close_site, redis_site, small_parts
 from tests.servers.cluster import FreshCluster, RedisCluster
 from tests.servers.redis import AT_ONCE, FreshRedis, RedisServer, replica_of, server_program
 from tests.waiting import wait_until
 
-from chunkferry import ChunkManager
+from chunkferry import ChunkManager, connection
 from chunkferry.errors import (
     ConfigError,
     NotDurable,
@@ -26,6 +27,7 @@ from chunkferry.errors import (
     RedisUnavailable,
     TooManyUploads,
 )
+from chunkferry.ledger import RedisLedger
 from chunkferry.testing import RecordingWaker
 from chunkferry_worker import embedded_redis
 
@@ -267,6 +269,37 @@ def test_open_uploads_are_counted_over_a_whole_cluster(
 
 
 # --- replicas ---------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_demoted_says_so_to_who_waits(
+    fresh_redis: FreshRedis, site_at: SiteAt
+) -> None:
+    """It lets go of an append that waits for replicas; whoever comes later learns it as well."""
+    other, server = fresh_redis(), fresh_redis()
+    upload_id = site_at(server).manager.create("a", 300).upload_id
+    waiting = site_at(server, replicas=1, durability_wait_seconds=30.0)
+    outcomes: list[object] = []
+    append = partial(waiting.manager.append, upload_id, 0, b"abc")
+    thread = waiting.in_background(lambda: outcomes.append(outcome_of(append)))
+    wait_until(lambda: server.client().info("clients")["blocked_clients"] == 1)
+    server.client().replicaof("127.0.0.1", other.port)
+    thread.join(timeout=10)
+    outcomes.append(outcome_of(append))
+    assert [type(outcome) for outcome in outcomes] == [RedisUnavailable, RedisUnavailable]
+    assert [str(outcome).rpartition(" ")[2] for outcome in outcomes] == ["UNBLOCKED", "READONLY"]
+
+
+def test_a_wait_may_be_longer_than_the_clients_time_out(
+    fresh_redis: FreshRedis, site_at: SiteAt
+) -> None:
+    """``socket_timeout`` of the URL: Redis is asked again, as the patience of the settings goes."""
+    server = fresh_redis()
+    upload_id = site_at(server).manager.create("a", 300).upload_id
+    settings = small_parts(replicas=1, durability_wait_seconds=1.0)
+    with closing(connection.connect(f"{server.url}?socket_timeout=0.5")) as client:
+        intake = RedisLedger(client, settings).intake
+        with pytest.raises(NotDurable, match="0 of 1 replicas"):
+            intake.ensure_durable(upload_id, 0)
 
 
 @pytest.mark.parametrize("durability", ["memory", "fsynced"])
