@@ -289,6 +289,24 @@ def test_a_server_that_is_demoted_says_so_to_who_waits(
     assert [str(outcome).rpartition(" ")[2] for outcome in outcomes] == ["UNBLOCKED", "READONLY"]
 
 
+def test_an_upload_that_has_begun_is_told_though_redis_is_lost(
+    fresh_redis: FreshRedis, site_at: SiteAt
+) -> None:
+    """While its durability is waited for: nothing but the error's id leads to it."""
+    other, server = fresh_redis(), fresh_redis()
+    waiting = site_at(server, replicas=1, durability_wait_seconds=30.0)
+    outcomes: list[object] = []
+    create = partial(waiting.manager.create, "a", 300)
+    thread = waiting.in_background(lambda: outcomes.append(outcome_of(create)))
+    wait_until(lambda: server.client().info("clients")["blocked_clients"] == 1)
+    server.client().replicaof("127.0.0.1", other.port)
+    thread.join(timeout=10)
+    server.client().replicaof("NO", "ONE")
+    (begun,), (outcome,) = site_at(server).manager.list_uploads(), outcomes
+    assert isinstance(outcome, NotDurable)
+    assert (outcome.upload_id, outcome.retryable) == (begun.upload_id, False)
+
+
 def test_a_wait_may_be_longer_than_the_clients_time_out(
     fresh_redis: FreshRedis, site_at: SiteAt
 ) -> None:
