@@ -159,6 +159,16 @@ def test_what_is_never_flushed_is_not_acknowledged(
     assert site.manager.append(upload_id, 0, CONTENT[:100]) == 100
 
 
+def test_a_file_that_is_no_longer_kept_is_told(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
+    """Switched off since, or by a failover to a server without one: said as at the start."""
+    server = fresh_redis(server=embedded_redis.find_server())
+    site = site_at(server, durability="fsynced")
+    upload_id = site.manager.create("a", 3).upload_id
+    server.client().config_set("appendonly", "no")
+    with pytest.raises(ConfigError, match="keeps no append-only file"):
+        site.manager.append(upload_id, 0, b"abc")
+
+
 def test_a_length_is_acknowledged_as_fsynced_too(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
     """It makes the upload whole, and a client forgets that it has to be told."""
     server = fresh_redis(server=embedded_redis.find_server(), settings={"appendfsync": "always"})

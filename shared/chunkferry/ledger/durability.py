@@ -124,12 +124,17 @@ class Durability:
         wait: tuple[str | int, ...] = ("WAIT", self._replicas, milliseconds)
         if self._fsynced:
             wait = ("WAITAOF", 1, self._replicas, milliseconds)
-        with connection.translated():
-            marked, answer = connection.served(
-                self._scripts.client,
-                keys.intake(upload_id),
-                lambda server: _ask(server, mark, wait),
-            )
+        try:
+            with connection.translated():
+                marked, answer = connection.served(
+                    self._scripts.client,
+                    keys.intake(upload_id),
+                    lambda server: _ask(server, mark, wait),
+                )
+        except RedisRefused:
+            # Another server than at the start, or set otherwise since: say what is wrong with it.
+            self.require()
+            raise
         self._require_there(upload_id, lua.texts(marked), received)
         return (answer[0], answer[1]) if self._fsynced else (0, answer)
 
