@@ -115,6 +115,9 @@ class ClusterRedis(redis.Redis):
                 problem = exc
             else:
                 self._owners = _owners(answer, address)
+                # Else each that ever was a member would be asked again, whenever something moves.
+                for gone in {*self._clients} - {*self._owners, *self.url.addresses}:
+                    self._clients.pop(gone, None)
                 return
         raise problem or redis.ConnectionError("no server of the cluster is known")
 
@@ -147,10 +150,11 @@ class ClusterRedis(redis.Redis):
             return  # the call itself will tell
 
     def _client(self, address: Address) -> redis.Redis:
-        if address not in self._clients:
+        client = self._clients.get(address)
+        if client is None:
             # No lock, which a fork could leave held: of two made at once one is used.
-            self._clients.setdefault(address, self._connect(address))
-        return self._clients[address]
+            client = self._clients.setdefault(address, self._connect(address))
+        return client
 
 
 def served(client: redis.Redis, key: str, call: Callable[[redis.Redis], T]) -> T:
