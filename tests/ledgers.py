@@ -297,7 +297,7 @@ def draft(length: int | None = 24, filepath: str = "a", **changes: Any) -> Draft
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make one transaction of an append ``BATCH`` bytes at most."""
     monkeypatch.setattr(config, "APPEND_BATCH", BATCH)
-    monkeypatch.setattr("chunkferry.ledger.intake.APPEND_BATCH", BATCH)
+    monkeypatch.setattr("chunkferry.ledger.batch.APPEND_BATCH", BATCH)
 
 
 def record_answers(monkeypatch: pytest.MonkeyPatch) -> None:

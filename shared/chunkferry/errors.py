@@ -199,17 +199,24 @@ class RedisFull(Backpressure):
 
 
 class NotDurable(ChunkferryError):
-    """What was accepted is not yet as durable as the settings ask; asking again waits again."""
+    """What was accepted is not yet as durable as the settings ask; asking again waits again.
+
+    Not ``retryable`` is only a ``create`` without an idempotency key: its path is taken now.
+    """
 
     code = "not_durable"
     http_status = 503
-    retryable = True
 
-    def __init__(self, upload_id: str, received: int, reason: str) -> None:
+    def __init__(
+        self, upload_id: str, received: int, reason: str, *, repeatable: bool = True
+    ) -> None:
+        again = "waits again" if repeatable else "would find its path taken: go on with this upload"
         super().__init__(
             f"upload {upload_id} is accepted up to byte {received}, but not safe yet: {reason}; "
-            "the same call again waits again"
+            f"the same call again {again}"
         )
+        self.retryable = repeatable
+        self.reason = reason
         self.upload_id = upload_id
         #: Bytes accepted so far; a failure of Redis may still take some of them back.
         self.received = received

@@ -26,6 +26,7 @@ from chunkferry.errors import (
     MissingExtra,
     NotDurable,
     OffsetMismatch,
+    RedisUnavailable,
     UnknownService,
     UploadClosed,
     UploadNotFound,
@@ -229,7 +230,7 @@ class ChunkManager:
         created = self._ledger.intake.create(draft)
         if created.wake:
             self._wake(created.upload_id)
-        self._keep(created.upload_id)
+        self._keep(created.upload_id, repeatable=bool(idempotency_key))
         upload = self._ledger.records.get(created.upload_id)
         if created.existed and filesize not in {None, upload.length}:
             raise LengthMismatch(
@@ -486,12 +487,19 @@ class ChunkManager:
         else:
             send()
 
-    def _keep(self, upload_id: str) -> None:
-        """Wait until an upload that has just begun is as durable as the settings ask."""
+    def _keep(self, upload_id: str, *, repeatable: bool) -> None:
+        """Wait until an upload that has just begun is as durable as the settings ask.
+
+        Whatever goes wrong, its id is told: without an idempotency key nothing else leads to it.
+        """
         try:
             self._ledger.intake.ensure_durable(upload_id, 0)
         except UploadNotFound as exc:
-            raise NotDurable(upload_id, 0, "Redis lost it again; begin anew") from exc
+            raise NotDurable(upload_id, 0, "Redis lost it again, path and all") from exc
+        except NotDurable as exc:
+            raise NotDurable(upload_id, 0, exc.reason, repeatable=repeatable) from exc
+        except RedisUnavailable as exc:
+            raise NotDurable(upload_id, 0, str(exc), repeatable=repeatable) from exc
 
     def _revive(self, upload_id: str) -> None:
         """Requeue a failed upload, unless somebody has just done that."""

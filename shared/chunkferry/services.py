@@ -494,13 +494,13 @@ class Agenda(Protocol):
         """Uploads to look at now."""
 
     def attend(self) -> int:
-        """Say that a sweep looks; return until when silence is forgiven, in ms since 1970.
+        """Say that a sweep looks; return for how long silence is still forgiven, in milliseconds.
 
         After a time without any sweep, in which no producer may have been heard, nothing expires
         for as long again.
         """
 
-    def rouse(self, upload_id: str, forgiven_until: int = 0) -> Rousing:
+    def rouse(self, upload_id: str, forgiven_ms: int = 0) -> Rousing:
         """Look at one: expire it, ask for a wake-up, or say when to look again."""
 
     def graves(self, limit: int = 100) -> list[str]:

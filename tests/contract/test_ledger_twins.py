@@ -340,20 +340,20 @@ class Twins(RuleBasedStateMachine):
                 self.drain(pair, nonce)
 
     @rule(pair=uploads)
-    def rouse(self, pair: Pair, forgiven_until: int = 0) -> None:
+    def rouse(self, pair: Pair, forgiven_ms: int = 0) -> None:
         """The sweep looks at one upload, due or not."""
         self.wake(
             pair,
-            self.both(lambda world, id_: world.ledger.agenda.rouse(id_, forgiven_until), pair),
+            self.both(lambda world, id_: world.ledger.agenda.rouse(id_, forgiven_ms), pair),
         )
 
     @rule()
     def sweep(self) -> None:
         """The sweep looks at all that is due, and at the graves."""
-        forgiven_until = self.memory.ledger.agenda.attend()
-        assert forgiven_until == self.redis.ledger.agenda.attend()
+        forgiven_ms = self.memory.ledger.agenda.attend()
+        assert forgiven_ms == self.redis.ledger.agenda.attend()
         for upload_id in self.memory.ledger.agenda.due():
-            self.rouse(self.pair_of(upload_id), forgiven_until)
+            self.rouse(self.pair_of(upload_id), forgiven_ms)
         for upload_id in self.memory.ledger.agenda.graves():
             self.both(
                 lambda world, id_: world.ledger.agenda.forget_grave(id_), self.pair_of(upload_id)

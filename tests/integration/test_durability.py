@@ -6,16 +6,18 @@ import io
 import os
 import signal
 import threading
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.producing import PART, SiteAt
+from tests.ledgers import outcome_of
+from tests.producing import PART, SiteAt, small_parts
 from tests.servers.cluster import FreshCluster
 from tests.servers.redis import AT_ONCE, FreshRedis, RedisServer, replica_of, server_program
 from tests.waiting import wait_until
 
-from chunkferry import ChunkManager
+from chunkferry import ChunkManager, connection
 from chunkferry.errors import (
     ConfigError,
     NotDurable,
@@ -23,6 +25,7 @@ from chunkferry.errors import (
     RedisUnavailable,
     TooManyUploads,
 )
+from chunkferry.ledger import RedisLedger
 from chunkferry.testing import RecordingWaker
 from chunkferry_worker import embedded_redis
 
@@ -139,6 +142,16 @@ def test_what_is_never_flushed_is_not_acknowledged(
     assert site.manager.append(upload_id, 0, CONTENT[:100]) == 100
 
 
+def test_a_file_that_is_no_longer_kept_is_told(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
+    """Switched off since, or by a failover to a server without one: said as at the start."""
+    server = fresh_redis(server=embedded_redis.find_server())
+    site = site_at(server, durability="fsynced")
+    upload_id = site.manager.create("a", 3).upload_id
+    server.client().config_set("appendonly", "no")
+    with pytest.raises(ConfigError, match="keeps no append-only file"):
+        site.manager.append(upload_id, 0, b"abc")
+
+
 def test_a_length_is_acknowledged_as_fsynced_too(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
     """It makes the upload whole, and a client forgets that it has to be told."""
     server = fresh_redis(server=embedded_redis.find_server(), settings={"appendfsync": "always"})
@@ -249,6 +262,55 @@ def test_open_uploads_are_counted_over_a_whole_cluster(
 
 
 # --- replicas ---------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_demoted_says_so_to_who_waits(
+    fresh_redis: FreshRedis, site_at: SiteAt
+) -> None:
+    """It lets go of an append that waits for replicas; whoever comes later learns it as well."""
+    other, server = fresh_redis(), fresh_redis()
+    upload_id = site_at(server).manager.create("a", 300).upload_id
+    waiting = site_at(server, replicas=1, durability_wait_seconds=30.0)
+    outcomes: list[object] = []
+    append = partial(waiting.manager.append, upload_id, 0, b"abc")
+    thread = waiting.in_background(lambda: outcomes.append(outcome_of(append)))
+    wait_until(lambda: server.client().info("clients")["blocked_clients"] == 1)
+    server.client().replicaof("127.0.0.1", other.port)
+    thread.join(timeout=10)
+    outcomes.append(outcome_of(append))
+    assert [type(outcome) for outcome in outcomes] == [RedisUnavailable, RedisUnavailable]
+    assert [str(outcome).rpartition(" ")[2] for outcome in outcomes] == ["UNBLOCKED", "READONLY"]
+
+
+def test_an_upload_that_has_begun_is_told_though_redis_is_lost(
+    fresh_redis: FreshRedis, site_at: SiteAt
+) -> None:
+    """While its durability is waited for: nothing but the error's id leads to it."""
+    other, server = fresh_redis(), fresh_redis()
+    waiting = site_at(server, replicas=1, durability_wait_seconds=30.0)
+    outcomes: list[object] = []
+    create = partial(waiting.manager.create, "a", 300)
+    thread = waiting.in_background(lambda: outcomes.append(outcome_of(create)))
+    wait_until(lambda: server.client().info("clients")["blocked_clients"] == 1)
+    server.client().replicaof("127.0.0.1", other.port)
+    thread.join(timeout=10)
+    server.client().replicaof("NO", "ONE")
+    (begun,), (outcome,) = site_at(server).manager.list_uploads(), outcomes
+    assert isinstance(outcome, NotDurable)
+    assert (outcome.upload_id, outcome.retryable) == (begun.upload_id, False)
+
+
+def test_a_wait_may_be_longer_than_the_clients_time_out(
+    fresh_redis: FreshRedis, site_at: SiteAt
+) -> None:
+    """``socket_timeout`` of the URL: Redis is asked again, as the patience of the settings goes."""
+    server = fresh_redis()
+    upload_id = site_at(server).manager.create("a", 300).upload_id
+    settings = small_parts(replicas=1, durability_wait_seconds=1.0)
+    with closing(connection.connect(f"{server.url}?socket_timeout=0.5")) as client:
+        intake = RedisLedger(client, settings).intake
+        with pytest.raises(NotDurable, match="0 of 1 replicas"):
+            intake.ensure_durable(upload_id, 0)
 
 
 @pytest.mark.parametrize("durability", ["memory", "fsynced"])

@@ -211,7 +211,8 @@ def keys_of_the_upload(target: Target) -> set[bytes]:
     assert upload is not None
     shard = keys.shard_of(upload.upload_id)
     return {key for key in uploads_keys(target) if key.startswith(b"{cf:%d}" % shard)} | {
-        keys.LAYOUT.encode()
+        keys.LAYOUT.encode(),
+        keys.SWEPT.encode(),
     }
 
 

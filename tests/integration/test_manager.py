@@ -7,12 +7,14 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import cast
 
 import pytest
+from tests.ledgers import outcome_of
 from tests.producing import PART, Site, Trickle, small_parts
 
-from chunkferry import ChunkManager, State, UploadStatusCode
+from chunkferry import ChunkManager, ChunkUpload, State, UploadStatusCode
 from chunkferry.errors import (
     Backpressure,
     ChecksumMismatch,
@@ -581,6 +583,19 @@ def test_an_append_waits_for_durability_each_time(
         assert raised.value.received == received
     safe(unsafe)
     assert unsafe.manager.append(upload.upload_id, start, LONG[start:finish]) == received
+
+
+@pytest.mark.parametrize("key", ["", "key"])
+def test_only_a_create_that_has_a_key_can_be_repeated(unsafe: Site, key: str) -> None:
+    """Else the path is taken: the error leads to the upload, and does not ask for a repeat."""
+    create = partial(unsafe.manager.create, "b", idempotency_key=key)
+    with pytest.raises(NotDurable) as begun:
+        create()
+    assert begun.value.retryable == bool(key)
+    safe(unsafe)
+    repeated = outcome_of(create)
+    assert isinstance(repeated, ChunkUpload if key else UploadInProgress)
+    assert repeated.upload_id == begun.value.upload_id
 
 
 def test_whatever_is_acknowledged_waits_for_durability(unsafe: Site) -> None:

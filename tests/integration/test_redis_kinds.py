@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.waiting import wait_until
 from chunkferry import ChunkManager, State, UploadStatusCode, connection
 from chunkferry.config import load
 from chunkferry.connection import Kind
+from chunkferry.connection.cluster import ClusterRedis
 from chunkferry.errors import ConfigError, OffsetMismatch, RedisUnavailable
 from chunkferry.ledger import RedisLedger
 from chunkferry.parts import MIB
@@ -348,6 +350,20 @@ def move_slot(cluster: RedisCluster, key: str) -> None:
         order(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, *login, "KEYS", *keys)
     for node in (target, source):
         order(node, "CLUSTER SETSLOT", slot, "NODE", names[target])
+
+
+def test_a_server_that_left_its_cluster_is_forgotten(fresh_cluster: FreshCluster) -> None:
+    """Asking it who has which slot would take a time-out, whenever something moves."""
+    cluster = fresh_cluster()
+    left, taker = cluster.nodes[1], cluster.nodes[0]
+    url = f"redis+cluster://:{taker.password}@127.0.0.1:{taker.port}"
+    with closing(connection.connect(url)) as client:
+        assert len(connection.servers(client)) == len(cluster.nodes)
+        cluster.hand_over(left, taker)
+        left.kill()
+        assert len(connection.servers(client)) == len(cluster.nodes) - 1
+        assert isinstance(client, ClusterRedis)
+        assert {port for _, port in client._clients} == {taker.port, cluster.nodes[2].port}
 
 
 def test_a_cluster_client_of_the_callers_own_will_do(redis_cluster: RedisCluster) -> None:

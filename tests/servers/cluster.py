@@ -66,6 +66,15 @@ class RedisCluster:
             lambda: all(self._is_ready(node) for node in self.nodes), 60, what="a whole cluster"
         )
 
+    def hand_over(self, giver: RedisServer, taker: RedisServer) -> None:
+        """Give all slots of an empty server to another one."""
+        number = self.nodes.index(giver)
+        start, end = (SLOTS * n // NODES for n in (number, number + 1))
+        for node in self.nodes:
+            self._order(node, "CLUSTER DELSLOTSRANGE", start, end - 1)
+        self._order(taker, "CLUSTER ADDSLOTSRANGE", start, end - 1)
+        self.await_ready()
+
     def owner(self, key: str) -> RedisServer:
         """The server that has ``key`` by the first distribution."""
         slot = int(self.nodes[0].client().execute_command("CLUSTER KEYSLOT", key))  # type: ignore[no-untyped-call]  # redis-py

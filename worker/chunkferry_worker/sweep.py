@@ -57,11 +57,11 @@ class Sweep:
             RedisUnavailable: the next sweep will do it.
         """
         report = SweepReport()
-        forgiven_until = self._ledger.agenda.attend()
+        forgiven_ms = self._ledger.agenda.attend()
         # Each half has its own time: neither a crowd nor a slow store starves the other. What is
         # left over is still due at the next sweep; the order is anew each time.
         for upload_id in self._in_turn(self._ledger.agenda.due()):
-            if not self._guarded(partial(self._rouse, forgiven_until), upload_id, report):
+            if not self._guarded(partial(self._rouse, forgiven_ms), upload_id, report):
                 break  # wake-ups get lost just now, and each lost one would put the next off
         for upload_id in self._in_turn(self._ledger.agenda.graves()):
             self._guarded(self._look_after, upload_id, report)
@@ -91,10 +91,10 @@ class Sweep:
             )
             return True
 
-    def _rouse(self, forgiven_until: int, upload_id: str, report: SweepReport) -> bool:
+    def _rouse(self, forgiven_ms: int, upload_id: str, report: SweepReport) -> bool:
         """Look at an upload that is due; False if it needed a wake-up that was not sent."""
         report.due += 1
-        outcome = self._ledger.agenda.rouse(upload_id, forgiven_until)
+        outcome = self._ledger.agenda.rouse(upload_id, forgiven_ms)
         if outcome is Rousing.EXPIRED:
             report.expired += 1
             log.info(

@@ -7,9 +7,9 @@ uploads.
 from __future__ import annotations
 
 from chunkferry.connection.client import (
-    SOCKET_TIMEOUT,
     adopt,
     connect,
+    longest_wait,
     retry,
     sentinel_options,
     url_of,
@@ -20,7 +20,6 @@ from chunkferry.connection.facts import ServerFacts, facts, require_usable
 from chunkferry.connection.url import Kind, RedisUrl, parse
 
 __all__ = [
-    "SOCKET_TIMEOUT",
     "Kind",
     "RedisUrl",
     "ServerFacts",
@@ -29,6 +28,7 @@ __all__ = [
     "connect",
     "each",
     "facts",
+    "longest_wait",
     "parse",
     "require_usable",
     "retry",

@@ -52,7 +52,8 @@ class _Renewing:
         try:
             return super().read_response(*args, **options)  # type: ignore[misc]  # a mixin of redis-py's
         except ReadOnlyError:
-            self.disconnect()  # type: ignore[attr-defined]  # see above
+            # Not before it is given back: a pipeline has more answers to read.
+            self.mark_for_reconnect()  # type: ignore[attr-defined]  # see above
             raise
 
 
@@ -149,6 +150,12 @@ def adopt(client: redis.Redis | RedisCluster) -> redis.Redis:
     if "path" in options:
         options = _without_sockets(options)
     return _client(_OURS.get(pool.connection_class, pool.connection_class), options)
+
+
+def longest_wait(client: redis.Redis) -> float:
+    """How long one command may make Redis wait, in seconds: the client gives up soon after."""
+    timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT
+    return float(max(timeout - 1.0, timeout / 2))
 
 
 def url_of(client: redis.Redis | RedisCluster) -> str:

@@ -9,7 +9,6 @@ key of ours shows where a command goes.
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -45,7 +44,6 @@ class ClusterRedis(redis.Redis):
         self.url = url
         self._connect = connect
         self._patience = patience
-        self._lock = threading.Lock()
         self._clients: dict[Address, redis.Redis] = {}
         #: Slot -> the server that has it.
         self._owners: list[Address | None] = []
@@ -117,6 +115,9 @@ class ClusterRedis(redis.Redis):
                 problem = exc
             else:
                 self._owners = _owners(answer, address)
+                # Else each that ever was a member would be asked again, whenever something moves.
+                for gone in {*self._clients} - {*self._owners, *self.url.addresses}:
+                    self._clients.pop(gone, None)
                 return
         raise problem or redis.ConnectionError("no server of the cluster is known")
 
@@ -149,10 +150,11 @@ class ClusterRedis(redis.Redis):
             return  # the call itself will tell
 
     def _client(self, address: Address) -> redis.Redis:
-        with self._lock:
-            if address not in self._clients:
-                self._clients[address] = self._connect(address)
-            return self._clients[address]
+        client = self._clients.get(address)
+        if client is None:
+            # No lock, which a fork could leave held: of two made at once one is used.
+            client = self._clients.setdefault(address, self._connect(address))
+        return client
 
 
 def served(client: redis.Redis, key: str, call: Callable[[redis.Redis], T]) -> T:

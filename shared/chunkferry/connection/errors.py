@@ -40,6 +40,7 @@ REDIRECTIONS: Final = (MovedError, AskError, TryAgainError, ClusterDownError)  #
 _PASSING: Final = (
     *("READONLY", "NOREPLICAS", "MISCONF", "BUSY", "LOADING"),
     *("MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN"),
+    "UNBLOCKED",  # to who waited, by a server that becomes a replica
 )
 
 #: What Redis says of a missing right; nothing of it comes from the command's arguments.

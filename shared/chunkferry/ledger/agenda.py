@@ -29,18 +29,18 @@ class RedisAgenda:
 
     def attend(self) -> int:
         """Say that a sweep looks; see ``services.Agenda``."""
-        _, forgiven_until = self._scripts.run(
+        _, forgiven_ms = self._scripts.run(
             "attend",
             {"swept": keys.SWEPT},
             {"pause_ms": self._pause_ms, "longest_ms": self._longest_ms},
         )
-        return int(forgiven_until)
+        return int(forgiven_ms)
 
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
         return self._ripe(keys.due, limit)
 
-    def rouse(self, upload_id: str, forgiven_until: int = 0) -> Rousing:
+    def rouse(self, upload_id: str, forgiven_ms: int = 0) -> Rousing:
         """Look at an upload that is due; see ``services.Agenda``."""
         (outcome,) = self._scripts.run(
             "rouse",
@@ -50,7 +50,7 @@ class RedisAgenda:
                 "slack_ms": SLACK,
                 "rewake_ms": self._rewake_ms,
                 "rewake_max_ms": _REWAKE_MAX,
-                "forgiven_until": forgiven_until,
+                "forgiven_ms": forgiven_ms,
             },
         )
         return Rousing(outcome)

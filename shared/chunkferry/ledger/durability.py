@@ -23,8 +23,6 @@ from chunkferry.errors import (
 )
 from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, of
 
-#: Longest wait of one command in seconds: the client expects an answer within its time-out.
-_LONGEST: Final = connection.SOCKET_TIMEOUT - 1.0
 #: Oldest Redis with WAITAOF; Valkey has had it from its beginning.
 _WAITAOF_VERSION: Final = (7, 2)
 #: The setting by which Redis puts flushes off.
@@ -41,6 +39,7 @@ class Durability:
         self._fsynced = settings.durability == "fsynced"
         self._replicas = settings.replicas
         self._patience = settings.durability_wait_seconds
+        self._longest = connection.longest_wait(scripts.client)
         #: True where Redis answers only after it has flushed.
         self._always = False
 
@@ -102,7 +101,9 @@ class Durability:
         deadline = time.monotonic() + self._patience
         left = self._patience
         while True:
-            flushed, replicas = self._wait_once(upload_id, received, length, min(left, _LONGEST))
+            flushed, replicas = self._wait_once(
+                upload_id, received, length, min(left, self._longest)
+            )
             if flushed >= self._fsynced and replicas >= self._replicas:
                 return
             left = deadline - time.monotonic()
@@ -123,12 +124,17 @@ class Durability:
         wait: tuple[str | int, ...] = ("WAIT", self._replicas, milliseconds)
         if self._fsynced:
             wait = ("WAITAOF", 1, self._replicas, milliseconds)
-        with connection.translated():
-            marked, answer = connection.served(
-                self._scripts.client,
-                keys.intake(upload_id),
-                lambda server: _ask(server, mark, wait),
-            )
+        try:
+            with connection.translated():
+                marked, answer = connection.served(
+                    self._scripts.client,
+                    keys.intake(upload_id),
+                    lambda server: _ask(server, mark, wait),
+                )
+        except RedisRefused:
+            # Another server than at the start, or set otherwise since: say what is wrong with it.
+            self.require()
+            raise
         self._require_there(upload_id, lua.texts(marked), received)
         return (answer[0], answer[1]) if self._fsynced else (0, answer)
 

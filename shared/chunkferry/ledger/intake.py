@@ -9,17 +9,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, cast
 
-import google_crc32c
 import redis
 from redis.exceptions import WatchError
 
 from chunkferry import connection, keys, lua, stream
-from chunkferry.config import APPEND_BATCH, Settings
+from chunkferry.config import Settings
 from chunkferry.errors import (
     Backpressure,
     ChunkferryError,
-    ContentConflict,
-    IntegrityError,
     LengthMismatch,
     OffsetMismatch,
     RedisFull,
@@ -28,6 +25,7 @@ from chunkferry.errors import (
     UploadInProgress,
     UploadNotFound,
 )
+from chunkferry.ledger.batch import Batch
 from chunkferry.ledger.durability import Durability
 from chunkferry.ledger.gauge import UNLIMITED, MemoryGauge
 from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, of
@@ -41,9 +39,6 @@ _RETRY_AFTER: Final = 0.1
 #: Transactions in a row that may be undone; the pauses between them, doubling, take about 4 s.
 _CONFLICTS: Final = 8
 _PAUSE: Final = 0.008
-#: Checksums take only bytes. Copies of this size stay in the processor's cache; copies of whole
-#: pieces are made of fresh pages of memory each time, which costs four times as much.
-_CRC_STEP: Final = 64 * 1024
 
 
 class RedisIntake:
@@ -124,7 +119,7 @@ class RedisIntake:
         self, upload_id: str, start: int, pieces: Sequence[memoryview], grid: Grid
     ) -> Accepted:
         """Accept bytes, all or none; see ``services.Intake``."""
-        batch = _Batch(upload_id, start, pieces, grid)
+        batch = Batch(upload_id, start, pieces, grid)
         try:
             with connection.translated():
                 return self._append(batch)
@@ -132,7 +127,7 @@ class RedisIntake:
             self._stay_alive(batch)
             raise RedisFull(start) from exc
 
-    def _append(self, batch: _Batch) -> Accepted:
+    def _append(self, batch: Batch) -> Accepted:
         in_doubt = False
 
         def append(server: redis.Redis) -> Accepted:
@@ -159,7 +154,7 @@ class RedisIntake:
 
         return connection.served(self._scripts.client, keys.intake(batch.upload_id), append)
 
-    def _attempt(self, server: redis.Redis, batch: _Batch, *, in_doubt: bool) -> Accepted:
+    def _attempt(self, server: redis.Redis, batch: Batch, *, in_doubt: bool) -> Accepted:
         """One transaction; ``in_doubt`` if an earlier one may have gone through."""
         with server.pipeline(transaction=True) as transaction:
             transaction.watch(keys.intake(batch.upload_id))  # type: ignore[no-untyped-call]  # redis-py
@@ -182,13 +177,13 @@ class RedisIntake:
             raise UnexpectedAnswer("accept", answer)
         return Accepted(received=batch.finish, wake=answer[1] == "1")
 
-    def _stay_alive(self, batch: _Batch) -> None:
+    def _stay_alive(self, batch: Batch) -> None:
         """Redis was full only at the end: tell it that this producer waits, and is not silent."""
         with suppress(ChunkferryError):
             names = of(batch.upload_id, "intake", "work")
             self._scripts.run("admit", names, {**batch.questions(0), "begins": 1})
 
-    def _accept(self, batch: _Batch) -> tuple[str | int, ...]:
+    def _accept(self, batch: Batch) -> tuple[str | int, ...]:
         return self._scripts["accept"].command(
             of(batch.upload_id, "intake", "work", "due", "events", "filling"),
             {
@@ -203,13 +198,13 @@ class RedisIntake:
             whole=True,
         )
 
-    def _settle(self, batch: _Batch, admission: list[str]) -> int | None:
+    def _settle(self, batch: Batch, admission: list[str]) -> int | None:
         """What ``admit`` says: None to go on, the offset if it knows these bytes, or an error."""
         match admission:
             case ["admitted"]:
                 return None
             case ["known", received, *last, stored]:
-                self._require_same(batch, last, int(stored))
+                batch.require_same(last, int(stored), self._scripts.client)
                 return int(received)
             case ["unknown"]:
                 raise UploadNotFound(batch.upload_id)
@@ -225,26 +220,6 @@ class RedisIntake:
             case ["wait", received]:
                 raise Backpressure(int(received), _RETRY_AFTER)
         raise UnexpectedAnswer("admit", admission)
-
-    def _require_same(self, batch: _Batch, last: list[str], stored: int) -> None:
-        """Refuse repeated bytes that differ, as far as that can still be told.
-
-        The newest append is remembered by its checksum; older bytes can be compared while they
-        wait in the stream; stored ones are past comparing.
-        """
-        if last[:2] == [str(batch.start), str(batch.finish)]:
-            if last[2] != str(batch.crc32c):
-                raise ContentConflict(batch.start, batch.finish)
-            return
-        at = max(batch.start, stored)
-        data = b"".join(batch.pieces)[at - batch.start :]
-        try:
-            for known in stream.read(self._scripts.client, batch.upload_id, at, batch.finish):
-                if not data.startswith(known):
-                    raise ContentConflict(at, at + len(known))
-                at, data = at + len(known), data[len(known) :]
-        except IntegrityError:
-            return  # stored meanwhile
 
     def set_length(self, upload_id: str, length: int) -> bool:
         """Say how long the file is; see ``services.Intake``."""
@@ -323,33 +298,3 @@ def _sizes(server: redis.Redis, names: Sequence[str]) -> list[int]:
         for name in names:
             pipe.zcard(name)
         return pipe.execute()
-
-
-class _Batch:
-    """Pieces of one upload that follow one another."""
-
-    def __init__(
-        self, upload_id: str, start: int, pieces: Sequence[memoryview], grid: Grid
-    ) -> None:
-        self.upload_id = upload_id
-        self.begins_part = grid.begins(start)
-        self.part_end = grid.boundary(start)
-        self.start = start
-        self.pieces = pieces
-        self.finish = start + sum(map(len, pieces))
-        self.needs_room = bool(pieces) and (self.begins_part or self.finish > self.part_end)
-        self.crc32c = 0
-        for piece in pieces:
-            for i in range(0, len(piece), _CRC_STEP):
-                self.crc32c = google_crc32c.extend(self.crc32c, bytes(piece[i : i + _CRC_STEP]))
-
-    def questions(self, room: int) -> dict[str, str | int]:
-        """The arguments of ``admit``."""
-        return {
-            "start": self.start,
-            "finish": self.finish,
-            "begins": int(self.begins_part),
-            "part_end": self.part_end,
-            "room": room,
-            "batch": APPEND_BATCH,
-        }

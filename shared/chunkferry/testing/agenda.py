@@ -35,14 +35,14 @@ class MemoryAgenda:
             longest = now + milliseconds(settings.incomplete_upload_expiry)
             self._forgiven_until = min(self._forgiven_until, longest)
             self._swept_at = now
-            return self._forgiven_until
+            return max(0, self._forgiven_until - now)
 
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
         with self._book.turn() as now:
             return _ripe(self._book.due, now, limit)
 
-    def rouse(self, upload_id: str, forgiven_until: int = 0) -> Rousing:
+    def rouse(self, upload_id: str, forgiven_ms: int = 0) -> Rousing:
         """Look at an upload that is due."""
         book = self._book
         with book.turn() as now:
@@ -55,7 +55,7 @@ class MemoryAgenda:
                 return Rousing.HELD
             if book.due.get(upload_id, 0) > now:
                 return Rousing.EARLY
-            return self._rouse(entry, now, forgiven_until)
+            return self._rouse(entry, now, now + forgiven_ms)
 
     def _rouse(self, entry: Entry, now: int, forgiven_until: int) -> Rousing:
         """Look at an upload that is due and that nobody holds."""

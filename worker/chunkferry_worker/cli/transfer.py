@@ -16,6 +16,7 @@ from chunkferry import ChunkManager, Notifier
 from chunkferry.errors import (
     Backpressure,
     ChunkferryError,
+    NotDurable,
     OffsetMismatch,
     RedisUnavailable,
     UploadClosed,
@@ -135,14 +136,19 @@ class Transfer:
             self._manager.requeue(upload.upload_id)
         return self._look(upload.upload_id)
 
-    def _create(self) -> ChunkUpload:
-        self.upload = self._manager.create(
-            self._order.filepath,
-            self._source.size,
-            service=self._order.service,
-            content_type=self._order.content_type,
-            metadata={**self._order.metadata, IDENTITY: self._source.identity},
-        )
+    def _create(self) -> ChunkUpload | None:
+        try:
+            self.upload = self._manager.create(
+                self._order.filepath,
+                self._source.size,
+                service=self._order.service,
+                content_type=self._order.content_type,
+                metadata={**self._order.metadata, IDENTITY: self._source.identity},
+            )
+        except NotDurable as exc:
+            # Begun it is, and found by its path; what is acknowledged next waits for it as well.
+            self._patience.pause(_AGAIN, exc)
+            return self._take()
         return self.upload
 
     def _is_ours(self, upload: ChunkUpload) -> bool:
