@@ -444,6 +444,8 @@ def littered(idle: Console) -> Console:
     idle.environment["CHUNKFERRY_SERVICES"] = json.dumps({"default": f"file://{root}"})
     idle.run("put", idle.file("waiting", MIB), "--no-wait")
     (listed,) = idle.run("ls", "--json").lines
+    url = idle.environment["CHUNKFERRY_REDIS_URL"]
+    RedisLedger(connect(url), load(redis_url=url)).agenda.attend()
     folder = root / ".chunkferry"
     folder.mkdir(parents=True)
     for name in (listed["upload_id"], f"put-{'0' * 32}", "notes.txt"):
@@ -515,11 +517,12 @@ def test_reconcile_looks_at_every_store_it_can(littered: Console) -> None:
 def test_reconcile_refuses_a_redis_that_was_never_used(
     littered: Console, fresh_redis: FreshRedis
 ) -> None:
-    """To a wrong Redis everything would look left over."""
+    """To a wrong Redis everything would look left over; to look at it makes it no better."""
     littered.environment["CHUNKFERRY_REDIS_URL"] = fresh_redis().url
-    for _ in range(2):
+    for look in ("reconcile", "ls", "metrics"):
+        littered.run(look, code=2 if look == "reconcile" else 0)
         refused = littered.run("reconcile", "--remove", code=2)
-        assert "never held an upload" in refused.err
+        assert "no worker has ever swept this Redis" in refused.err
     assert len(unfinished(littered)) == 3
 
 

@@ -47,11 +47,6 @@ class RedisRecords:
         if theirs != ours:
             raise ConfigError(f"the uploads in this Redis have layout {theirs}, expected {ours}")
 
-    def is_new(self) -> bool:
-        """True if no producer and no worker has used this Redis yet."""
-        with connection.translated():
-            return self._client.get(keys.LAYOUT) is None
-
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; raises ``UploadNotFound``."""
         (found,) = self._snapshots([upload_id])

@@ -82,18 +82,21 @@ class Session:
 
     @cached_property
     def used_ledger(self) -> RedisLedger:
-        """The same, of a Redis that was used before.
+        """The same, of a Redis that workers use, or did.
 
         Raises:
-            ConfigError: it is empty: whoever asks means another one.
+            ConfigError: no sweep has ever looked at it: whoever asks means another one.
             RedisUnavailable: it does not answer.
         """
-        if self._ledger.records.is_new():
+        ledger = self.ledger
+        # What a producer or a mere look leaves there proves nothing: it may be this very mistake.
+        if not ledger.agenda.was_attended():
             raise ConfigError(
-                "this Redis has never held an upload: with the wrong one, all that is unfinished "
-                "at the stores would look left over; correct CHUNKFERRY_REDIS_URL"
+                "no worker has ever swept this Redis: with the wrong one, all that is unfinished "
+                "at the stores would look left over; correct CHUNKFERRY_REDIS_URL, or start beat "
+                "and a worker first"
             )
-        return self.ledger
+        return ledger
 
     @cached_property
     def health(self) -> Health:
