@@ -313,6 +313,7 @@ def test_options_reach_the_object(server: FaultyS3) -> None:
     ("status", "code", "kind"),
     [
         (403, "AccessDenied", StoreRefused),
+        (501, "NotImplemented", StoreRefused),
         (403, "InvalidAccessKeyId", StoreRefused),
         (403, "SignatureDoesNotMatch", StoreRefused),
         (404, "NoSuchBucket", StoreRefused),

@@ -53,6 +53,8 @@ _CODE: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 _TRANSIENT_STATUS: Final = frozenset({408, 412, 429})
 _SERVER_ERROR: Final = 500
+#: Such a status, and for good.
+_NOT_OFFERED: Final = "NotImplemented"
 
 #: Without an answer of S3. Other errors of botocore are about configuration.
 _NO_ANSWER: Final = (
@@ -101,6 +103,10 @@ def _from_answer(error: ClientError, action: str) -> StoreError:
     kind: type[StoreError] = StoreRefused
     if is_session_lost(error):
         kind = SessionLost
-    elif code in _TRANSIENT or status in _TRANSIENT_STATUS or status >= _SERVER_ERROR:
+    elif code in _TRANSIENT or (_may_pass(status) and code != _NOT_OFFERED):
         kind = StoreUnavailable
     return kind(f"{action}: {shown} (HTTP {status})")
+
+
+def _may_pass(status: int) -> bool:
+    return status in _TRANSIENT_STATUS or status >= _SERVER_ERROR
