@@ -434,6 +434,41 @@ def test_doctor_finds_a_redis_that_is_not_there(tmp_path: Path) -> None:
     assert found == {"redis": "bad", "broker": "bad", "store default": "good"}
 
 
+def test_doctor_goes_on_where_redis_refuses(tmp_path: Path, fresh_redis: FreshRedis) -> None:
+    """A right that is missing is named; broker, workers and stores are looked at all the same."""
+    url = fresh_redis().url
+    with connect(url) as client:
+        rights = "on >word ~* &* +@all -time -evalsha"
+        client.execute_command("ACL", "SETUSER", "poor", *rights.split())
+    poor = f"redis://poor:word@{url.rpartition('@')[2]}"
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": poor})
+    lines = console.run("doctor", "--json", code=1).lines
+    refused = [line["message"] for line in lines if line["verdict"] == "bad"]
+    assert "'time'" in refused[0]
+    assert verdicts(lines) | {"broker": "good", "store default": "good"} == verdicts(lines)
+    assert verdicts(lines)["redis"] == verdicts(lines)["workers"] == "bad"
+
+
+def test_doctor_finds_settings_of_another_installation(
+    tmp_path: Path, fresh_redis: FreshRedis
+) -> None:
+    """With another number of shards it would look where no upload is, and find all well."""
+    url = fresh_redis().url
+    fail_an_upload(url)
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": url, "CHUNKFERRY_SHARDS": "8"})
+    (found, *_) = console.run("doctor", "--json", code=1).lines
+    assert (found["check"], found["verdict"]) == ("redis", "bad")
+    assert '"shards": 64' in found["message"]
+
+
+def test_doctor_names_a_broker_that_is_not_set(tmp_path: Path) -> None:
+    """A cluster cannot be one: the reason is told, not the type of an error."""
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": "redis+cluster://127.0.0.1:1/0"})
+    lines = console.run("doctor", "--json", code=1).lines
+    (broker,) = [line for line in lines if line["check"] == "broker"]
+    assert "CHUNKFERRY_BROKER_URL: must be set" in broker["message"]
+
+
 # --- reconcile --------------------------------------------------------------------------------
 
 
