@@ -125,10 +125,10 @@ def test_metrics_tell_that_redis_is_away(fresh_redis: FreshRedis, site: Site) ->
     with exporting(console) as exporter:
         assert exporter.scrape()["chunkferry_up"] == 1
         server.kill()
-        assert exporter.scrape() == {"chunkferry_up": 0}
+        wait_until(lambda: exporter.scrape() == {"chunkferry_up": 0}, what="it is noticed")
         console.run("metrics", code=4)
         server.start()
-        assert exporter.scrape()["chunkferry_up"] == 1
+        wait_until(lambda: exporter.scrape()["chunkferry_up"] == 1, what="it is back")
 
 
 @pytest.mark.parametrize("listen", ["9464", "host:", ":9464", "host:99999", "host:port"])
