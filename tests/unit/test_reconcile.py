@@ -378,6 +378,19 @@ def test_one_that_cannot_be_removed_does_not_keep_the_others(
     assert stuck.reason == reason
 
 
+def test_what_a_vanished_record_led_to_is_removed_some_day(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No sweep looked while the record of the ended upload was there: it says so."""
+    world.upload()
+    world.forgotten()
+    world.advance(world.settings.result_ttl)
+    assert (world.sweep().reaped, world.ledger.agenda.graves()) == (0, [])
+    assert "left to reconcile" in caplog.text
+    world.age()
+    assert world.verdicts() == [Verdict.REMOVED]
+
+
 def test_one_that_is_gone_meanwhile_is_no_orphan(world: World) -> None:
     """Two searches at once: one of them removes it."""
     world.forgotten()
