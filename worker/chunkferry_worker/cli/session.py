@@ -82,13 +82,14 @@ class Session:
 
     @cached_property
     def used_ledger(self) -> RedisLedger:
-        """The same, of a Redis that workers use, or did.
+        """The same, of a Redis that workers use, or did; to look at only.
 
         Raises:
             ConfigError: no sweep has ever looked at it: whoever asks means another one.
             RedisUnavailable: it does not answer.
         """
-        ledger = self.ledger
+        ledger = self._ledger
+        ledger.records.require_layout()
         # What a producer or a mere look leaves there proves nothing: it may be this very mistake.
         if not ledger.agenda.was_attended():
             raise ConfigError(
@@ -100,8 +101,9 @@ class Session:
 
     @cached_property
     def health(self) -> Health:
-        """The way to the uploads as a whole; raises as ``manager``."""
-        self._ledger.records.require_usable()
+        """The way to the uploads as a whole, to look at only; raises as ``manager``."""
+        # An exporter that is there before the first worker must not decide on the shards.
+        self._ledger.records.require_layout()
         return self._ledger.health
 
     @cached_property
