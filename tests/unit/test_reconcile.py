@@ -577,9 +577,14 @@ def test_an_upload_that_moves_meanwhile_agrees(world: World) -> None:
     assert world.manager.get(upload_id).state is State.COMPLETE
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("down"), KeyError("unforeseen")])
-def test_uploads_to_a_store_at_fault_are_told_once(world: World, error: Exception) -> None:
-    """One finding, instead of a time-out for each of them."""
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(StoreUnavailable("down"), 1), (StoreRefused("a link"), 3), (KeyError("unforeseen"), 3)],
+)
+def test_uploads_to_a_store_that_is_down_are_told_once(
+    world: World, error: Exception, told: int
+) -> None:
+    """Instead of a time-out for each of them; what one of them has at its path hides no other."""
     for number in range(3):
         upload_id = world.manager.create(str(number), 1).upload_id
         world.manager.append(upload_id, 0, b"1")
@@ -589,7 +594,7 @@ def test_uploads_to_a_store_at_fault_are_told_once(world: World, error: Exceptio
         raise error
 
     world.store.head = fail  # type: ignore[assignment]  # a store that is down
-    assert [verdict for _, verdict in world.at_odds()] == [Verdict.STUCK]
+    assert [verdict for _, verdict in world.at_odds()] == [Verdict.STUCK] * told
 
 
 def test_only_the_named_services_are_looked_at(world: World) -> None:

@@ -126,7 +126,8 @@ class Reconcile:
                     finding = self._compared(upload, wake=wake)
                 yield finding
             except (StoreError, ConfigError) as exc:
-                wanted.remove(upload.service)  # the others at this store would fare the same
+                if exc.retryable:
+                    wanted.remove(upload.service)  # it is down: each of the others would wait, too
                 yield _finding(Verdict.STUCK, upload, str(exc))
 
     def unlisted(self, services: Collection[str]) -> list[str]:
