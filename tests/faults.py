@@ -58,6 +58,10 @@ class _FaultyService(MemoryFileService):
         with self._faulty.call("upload_part"):
             return super().upload_part(part, heartbeat)
 
+    def find_part(self, part: Part) -> str | None:
+        with self._faulty.call("find_part"):
+            return super().find_part(part)
+
     def complete_upload(
         self, parts: Sequence[StoredPart], crc32c: int, heartbeat: Heartbeat
     ) -> StoredObject:

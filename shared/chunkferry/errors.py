@@ -206,6 +206,7 @@ class NotDurable(ChunkferryError):
 
     code = "not_durable"
     http_status = 503
+    retryable = True
 
     def __init__(
         self, upload_id: str, received: int, reason: str, *, repeatable: bool = True

@@ -1,15 +1,17 @@
 """The backlog as Prometheus metrics, for any registry: a command's, or a front door's.
 
 Importing this needs the extra ``metrics``. It knows nothing of Redis: whoever mounts it brings what
-reads the backlog, which is asked with each scrape.
+reads the backlog, which is asked when somebody scrapes.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chunkferry.errors import ChunkferryError, ConfigError, MissingExtra
 
@@ -25,29 +27,48 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: For so many seconds an answer serves all who ask: the uploads are looked at one by one for it.
+_FRESH: Final = 1.0
+
 
 class BacklogCollector(Collector):
-    """Reads the backlog anew with each scrape; keeps nothing in between."""
+    """Reads the backlog for whoever scrapes, once a second at most. Thread-safe."""
 
     def __init__(self, read: Callable[[], Backlog]) -> None:
         """Read with ``read``, such as ``Ledger.health.backlog``."""
         self._read = read
+        self._lock = threading.Lock()
+        self._known: Backlog | None = None
+        self._good_until = 0.0
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All metrics; ``chunkferry_up`` alone, and 0, while the backlog cannot be read."""
-        up = GaugeMetricFamily("chunkferry_up", "1 if the Redis of the uploads answered.")
+        backlog = self._backlog()
+        yield GaugeMetricFamily(
+            "chunkferry_up",
+            "1 if the Redis of the uploads answered.",
+            value=0 if backlog is None else 1,
+        )
+        if backlog is not None:
+            yield from _families(backlog)
+
+    def _backlog(self) -> Backlog | None:
+        # Those who come while it is being read wait, and take that answer: a crowd costs Redis no
+        # more than one of them.
+        with self._lock:
+            if time.monotonic() >= self._good_until:
+                self._known = self._asked()
+                self._good_until = time.monotonic() + _FRESH
+            return self._known
+
+    def _asked(self) -> Backlog | None:
         try:
-            backlog = self._read()
+            return self._read()
         except ChunkferryError as exc:
             log.warning(
                 "The backlog cannot be read: %s", exc, extra={"action": "scrape", "error": exc.code}
             )
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        yield from _families(backlog)
+            return None
 
 
 def registry(read: Callable[[], Backlog]) -> CollectorRegistry:

@@ -440,6 +440,41 @@ def test_doctor_finds_a_redis_that_is_not_there(tmp_path: Path) -> None:
     }
 
 
+def test_doctor_goes_on_where_redis_refuses(tmp_path: Path, fresh_redis: FreshRedis) -> None:
+    """A right that is missing is named; broker, workers and stores are looked at all the same."""
+    url = fresh_redis().url
+    with connect(url) as client:
+        rights = "on >word ~* &* +@all -time -evalsha"
+        client.execute_command("ACL", "SETUSER", "poor", *rights.split())
+    poor = f"redis://poor:word@{url.rpartition('@')[2]}"
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": poor})
+    lines = console.run("doctor", "--json", code=1).lines
+    refused = [line["message"] for line in lines if line["verdict"] == "bad"]
+    assert "'time'" in refused[0]
+    assert verdicts(lines) | {"broker": "good", "store default": "good"} == verdicts(lines)
+    assert verdicts(lines)["redis"] == verdicts(lines)["workers"] == "bad"
+
+
+def test_doctor_finds_settings_of_another_installation(
+    tmp_path: Path, fresh_redis: FreshRedis
+) -> None:
+    """With another number of shards it would look where no upload is, and find all well."""
+    url = fresh_redis().url
+    fail_an_upload(url)
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": url, "CHUNKFERRY_SHARDS": "8"})
+    (found, *_) = console.run("doctor", "--json", code=1).lines
+    assert (found["check"], found["verdict"]) == ("redis", "bad")
+    assert '"shards": 64' in found["message"]
+
+
+def test_doctor_names_a_broker_that_is_not_set(tmp_path: Path) -> None:
+    """A cluster cannot be one: the reason is told, not the type of an error."""
+    console = Console(tmp_path, {"CHUNKFERRY_REDIS_URL": "redis+cluster://127.0.0.1:1/0"})
+    lines = console.run("doctor", "--json", code=1).lines
+    (broker,) = [line for line in lines if line["check"] == "broker"]
+    assert "CHUNKFERRY_BROKER_URL: must be set" in broker["message"]
+
+
 # --- reconcile --------------------------------------------------------------------------------
 
 
@@ -450,6 +485,8 @@ def littered(idle: Console) -> Console:
     idle.environment["CHUNKFERRY_SERVICES"] = json.dumps({"default": f"file://{root}"})
     idle.run("put", idle.file("waiting", MIB), "--no-wait")
     (listed,) = idle.run("ls", "--json").lines
+    url = idle.environment["CHUNKFERRY_REDIS_URL"]
+    RedisLedger(connect(url), load(redis_url=url)).agenda.attend()
     folder = root / ".chunkferry"
     folder.mkdir(parents=True)
     for name in (listed["upload_id"], f"put-{'0' * 32}", "notes.txt"):
@@ -521,11 +558,12 @@ def test_reconcile_looks_at_every_store_it_can(littered: Console) -> None:
 def test_reconcile_refuses_a_redis_that_was_never_used(
     littered: Console, fresh_redis: FreshRedis
 ) -> None:
-    """To a wrong Redis everything would look left over."""
+    """To a wrong Redis everything would look left over; to look at it makes it no better."""
     littered.environment["CHUNKFERRY_REDIS_URL"] = fresh_redis().url
-    for _ in range(2):
+    for look in ("reconcile", "ls", "metrics"):
+        littered.run(look, code=2 if look == "reconcile" else 0)
         refused = littered.run("reconcile", "--remove", code=2)
-        assert "never held an upload" in refused.err
+        assert "no worker has ever swept this Redis" in refused.err
     assert len(unfinished(littered)) == 3
 
 

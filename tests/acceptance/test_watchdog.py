@@ -21,6 +21,7 @@ from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import UploadStatusCode
+from chunkferry.connection import connect
 from chunkferry.wakeup import DRAIN
 from chunkferry_worker.settings import MAINTENANCE
 
@@ -127,10 +128,19 @@ def test_metrics_tell_that_redis_is_away(fresh_redis: FreshRedis, site: Site) ->
     with exporting(console) as exporter:
         assert exporter.scrape()["chunkferry_up"] == 1
         server.kill()
-        assert exporter.scrape() == {"chunkferry_up": 0}
+        wait_until(lambda: exporter.scrape() == {"chunkferry_up": 0}, what="it is noticed")
         console.run("metrics", code=4)
         server.start()
-        assert exporter.scrape()["chunkferry_up"] == 1
+        wait_until(lambda: exporter.scrape()["chunkferry_up"] == 1, what="it is back")
+
+
+def test_to_measure_leaves_no_trace(console: Console, fresh_redis: FreshRedis) -> None:
+    """Workers with another number of shards may still start at a Redis that was only looked at."""
+    url = fresh_redis().url
+    console.environment["CHUNKFERRY_REDIS_URL"] = url
+    console.run("metrics")
+    with connect(url) as client:
+        assert client.dbsize() == 0
 
 
 @pytest.mark.parametrize("listen", ["9464", "host:", ":9464", "host:99999", "host:port"])

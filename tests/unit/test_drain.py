@@ -236,6 +236,17 @@ def test_parts_that_redis_has_forgotten_are_not_sent_again(world: World) -> None
     assert world.is_whole()
 
 
+def test_a_store_that_does_not_tell_its_parts_gets_them(world: World) -> None:
+    """Without the right to look, or where it is not offered, a part is sent: that is no harm."""
+    world.settings = world.settings.changed(slice_bytes=PART)
+    upload_id = world.upload()
+    world.store.before("find_part", *[raises(StoreRefused("403"))] * 2)
+    assert world.drain(upload_id).outcome == Release.MORE
+    assert world.drain(upload_id).outcome == Release.MORE
+    assert world.drain(upload_id).outcome == State.COMPLETE
+    assert (world.store.calls["find_part"], world.store.calls["upload_part"]) == (2, 3)
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_worker_may_die_anywhere(world: World, call: str, when: str) -> None:

@@ -67,7 +67,21 @@ def test_a_surrounded_service_can_do_what_it_could(armory: Failpoints) -> None:
         ]
 
 
-def test_without_the_variable_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Off means that nothing is looked for."""
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_the_variable_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """Off means that nothing is looked for, and nothing is wrapped."""
     monkeypatch.delenv(failpoints.VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(failpoints.VARIABLE, value)
     assert failpoints.from_environment() is None
+
+
+def test_nobody_has_them_unawares(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A worker that was started with the variable by mistake says so."""
+    monkeypatch.setenv(failpoints.VARIABLE, str(tmp_path))
+    assert failpoints.from_environment() is not None
+    assert f"unset {failpoints.VARIABLE}" in caplog.text

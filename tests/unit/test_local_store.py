@@ -14,6 +14,7 @@ from tests.storing import PART, crc32c, cut, new_upload, no_heartbeat, send
 
 from chunkferry.errors import (
     ChunkferryError,
+    ConfigError,
     IntegrityError,
     SessionLost,
     StoreRefused,
@@ -66,6 +67,14 @@ def everything_of(store: LocalStore, filepath: str) -> list[Callable[[], object]
         service.find_object,
         lambda: service.complete_upload(parts, crc32c(b"data"), no_heartbeat),
     ]
+
+
+@pytest.mark.parametrize("session", ["session-of-s3", "[7]", "{}"])
+def test_a_session_of_another_store_is_told(store: LocalStore, session: str) -> None:
+    """Somebody gave the service a new URL while uploads were going on."""
+    with pytest.raises(ConfigError, match="URL of service 'default'") as caught:
+        store.chunk_file_service().restore(new_upload(), session)
+    assert session not in str(caught.value)
 
 
 @pytest.mark.parametrize("link", ["a", "a/b"])

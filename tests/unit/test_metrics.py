@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
+from chunkferry.backlog import Backlog
 from chunkferry.errors import MissingExtra
 from chunkferry.metrics import registry
-from chunkferry.testing import MemoryLedger
+from chunkferry.testing import ManualClock, MemoryLedger
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -22,6 +26,23 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "chunkferry.metrics", raising=False)
     with pytest.raises(MissingExtra, match=r"chunkferry\[metrics\]"):
         importlib.import_module("chunkferry.metrics")
+
+
+def test_a_crowd_costs_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who reaches the port can keep Redis busy: an answer serves all for a second."""
+    clock, read = ManualClock(), list[int]()
+    monkeypatch.setattr(time, "monotonic", lambda: clock() / 1000)
+    started = clock()
+
+    def backlog() -> Backlog:
+        read.append(clock() - started)
+        return MemoryLedger().health.backlog()
+
+    found = registry(backlog)
+    for pause in (0, 900, 100):
+        clock.advance(timedelta(milliseconds=pause))
+        generate_latest(found)
+    assert read == [0, 1000]
 
 
 def names() -> set[str]:

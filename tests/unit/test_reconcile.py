@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -58,7 +59,7 @@ class FaultyAudit(MemoryStore):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock=clock)
         self.listing_fails: Exception | None = None
-        self.never_removed: set[str] = set()
+        self.removing_fails: dict[str, Exception] = {}
         self.pages_read = 0
 
     def unfinished(self) -> Iterator[Unfinished]:
@@ -69,8 +70,8 @@ class FaultyAudit(MemoryStore):
             yield found
 
     def remove(self, found: Unfinished) -> bool:
-        if found.name in self.never_removed:
-            raise StoreUnavailable("500 for ever")
+        if found.name in self.removing_fails:
+            raise self.removing_fails[found.name]
         return super().remove(found)
 
 
@@ -285,8 +286,31 @@ def test_an_upload_that_begins_after_the_listing_is_asked_for(world: World) -> N
     assert world.verdicts() == [Verdict.IN_USE]
 
 
-def test_what_may_be_another_programs_is_left_alone(world: World) -> None:
-    """Shown, and never removed."""
+def test_a_session_recorded_while_a_search_pauses_is_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run goes on where the last one ended, an hour ago: what it knew then is of no use."""
+    world.use(default=world.store, other=world.store)
+    world.forgotten("first")
+    inner = world.manager.create("x", 2 * PART, service="other").upload_id
+    world.store.open(new_upload("inner/x"))
+    late = list(world.store.sessions)[-1]
+    world.age()
+    findings = iter(world.reconcile.orphans("default", remove=True))
+    assert next(findings).verdict is Verdict.REMOVED
+    world.manager.append(inner, 0, CONTENT[:PART])
+    world.ledger.leases.acquire(inner, "n", "w")
+    world.ledger.leases.record_session(inner, "n", "", late)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3600)
+    assert [finding.verdict for finding in findings] == [Verdict.IN_USE]
+
+
+def test_what_may_be_another_programs_is_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shown, and never removed; Redis is not asked to list all its uploads for it."""
+    monkeypatch.delattr(type(world.ledger.records), "list_uploads")
     real = world.store.unfinished
 
     def unfinished() -> Iterator[Unfinished]:
@@ -334,15 +358,37 @@ def test_a_session_that_lands_after_the_grave_is_removed(world: World) -> None:
 # --- stores at fault ----------------------------------------------------------------------------
 
 
-def test_one_that_cannot_be_removed_does_not_keep_the_others(world: World) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (StoreUnavailable("500 for ever"), "500 for ever"),
+        (KeyError("secret"), "the store of 'default' failed: an unforeseen KeyError"),
+    ],
+)
+def test_one_that_cannot_be_removed_does_not_keep_the_others(
+    world: World, error: Exception, reason: str
+) -> None:
     """It is told of with the store's reason."""
     for number in range(3):
         world.forgotten(str(number))
-    world.store.never_removed.add(next(iter(world.store.sessions)))
+    world.store.removing_fails[next(iter(world.store.sessions))] = error
     world.age()
     assert sorted(world.verdicts()) == [Verdict.REMOVED, Verdict.REMOVED, Verdict.STUCK]
     (stuck,) = world.orphans()
-    assert stuck.reason == "500 for ever"
+    assert stuck.reason == reason
+
+
+def test_what_a_vanished_record_led_to_is_removed_some_day(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No sweep looked while the record of the ended upload was there: it says so."""
+    world.upload()
+    world.forgotten()
+    world.advance(world.settings.result_ttl)
+    assert (world.sweep().reaped, world.ledger.agenda.graves()) == (0, [])
+    assert "left to reconcile" in caplog.text
+    world.age()
+    assert world.verdicts() == [Verdict.REMOVED]
 
 
 def test_one_that_is_gone_meanwhile_is_no_orphan(world: World) -> None:
@@ -531,18 +577,24 @@ def test_an_upload_that_moves_meanwhile_agrees(world: World) -> None:
     assert world.manager.get(upload_id).state is State.COMPLETE
 
 
-def test_uploads_to_a_store_at_fault_are_told_once(world: World) -> None:
-    """One finding, instead of a time-out for each of them."""
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(StoreUnavailable("down"), 1), (StoreRefused("a link"), 3), (KeyError("unforeseen"), 3)],
+)
+def test_uploads_to_a_store_that_is_down_are_told_once(
+    world: World, error: Exception, told: int
+) -> None:
+    """Instead of a time-out for each of them; what one of them has at its path hides no other."""
     for number in range(3):
         upload_id = world.manager.create(str(number), 1).upload_id
         world.manager.append(upload_id, 0, b"1")
         world.drain(upload_id)
 
     def fail(_: str) -> Any:
-        raise StoreUnavailable("down")
+        raise error
 
     world.store.head = fail  # type: ignore[assignment]  # a store that is down
-    assert [verdict for _, verdict in world.at_odds()] == [Verdict.STUCK]
+    assert [verdict for _, verdict in world.at_odds()] == [Verdict.STUCK] * told
 
 
 def test_only_the_named_services_are_looked_at(world: World) -> None:

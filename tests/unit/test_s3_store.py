@@ -314,6 +314,7 @@ def test_options_reach_the_object(server: FaultyS3) -> None:
     ("status", "code", "kind"),
     [
         (403, "AccessDenied", StoreRefused),
+        (501, "NotImplemented", StoreRefused),
         (403, "InvalidAccessKeyId", StoreRefused),
         (403, "SignatureDoesNotMatch", StoreRefused),
         (404, "NoSuchBucket", StoreRefused),
@@ -342,7 +343,6 @@ def test_options_reach_the_object(server: FaultyS3) -> None:
         (403, "RequestTimeTooSkewed", StoreRefused),
         (403, "AccountProblem", StoreRefused),
         (405, "MethodNotAllowed", StoreRefused),
-        (501, "NotImplemented", StoreRefused),
         (400, "InvalidBucketName", StoreRefused),
         (400, "InvalidArgument", StoreRefused),
     ],

@@ -26,6 +26,11 @@ def not_a_store(options: dict[str, str]) -> object:
     return options
 
 
+def failing(options: dict[str, str]) -> MemoryStore:
+    """A factory with a fault that nobody foresaw."""
+    raise KeyError(str(options))
+
+
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
@@ -72,6 +77,7 @@ def test_a_factory_is_called_with_its_options() -> None:
         ("no_such_module:factory", "no store factory 'no_such_module:factory'"),
         (f"{__name__}:absent", "no store factory"),
         (f"{__name__}:not_a_store", "returned a dict, which is no ChunkStore"),
+        (f"{__name__}:failing?key=secret", "failing' failed: KeyError"),
         ("file://relative", "file://./relative/path"),
         ("file:///a?fsync=no", "no option fsync; known: base_url, "),
         ("memory://", "memory://name"),

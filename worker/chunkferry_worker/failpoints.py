@@ -174,7 +174,16 @@ class _ArmedStores(Stores):
 def from_environment() -> Failpoints | None:
     """The failpoints of ``CHUNKFERRY_FAILPOINTS``; None if it is not set."""
     folder = os.environ.get(VARIABLE)
-    return Failpoints(Path(folder)) if folder else None
+    if not folder:
+        return None
+    log.warning(
+        "Failpoints are on: whatever is armed in %s happens to this worker. For tests only; unset "
+        "%s otherwise.",
+        folder,
+        VARIABLE,
+        extra={"action": "failpoint"},
+    )
+    return Failpoints(Path(folder))
 
 
 def _first(upload: str | ChunkUpload, *_: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,12 +16,15 @@ from typing import Final
 
 from chunkferry.errors import StoreError, UploadNotFound
 from chunkferry.services import Auditing, Records, Unfinished
+from chunkferry_worker import unforeseen
 from chunkferry_worker.findings import Finding, Verdict
 
 log = logging.getLogger(__name__)
 
 #: Unfinished things that are listed before Redis is asked which sessions are in use.
 _BATCH: Final = 100
+#: For so many seconds its answer is good: whoever looks may pause for an hour between two things.
+_FRESH: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +46,34 @@ class Orphans:
             StoreError: the store cannot be listed.
             RedisUnavailable: nobody can tell what is in use.
         """
-        listing = self.store.unfinished()
-        while batch := list(itertools.islice(listing, _BATCH)):
-            old = [found for found in batch if found.age >= self.older_than]
+        for batch in self._batches():
+            in_use, asked_at = set[str](), -_FRESH
             for found in batch:
                 if found.age < self.older_than:
                     yield self._finding(Verdict.YOUNG, found)
-            # Of all services: one store may lie within another one.
-            in_use = self._sessions_in_use() if old else set[str]()
-            for found in old:
-                yield self._judge(found, in_use)
+                elif not found.is_ours:
+                    yield self._finding(Verdict.FOREIGN, found)
+                else:
+                    if time.monotonic() - asked_at >= _FRESH:
+                        in_use, asked_at = self._sessions_in_use(), time.monotonic()
+                    yield self._judge(found, in_use)
+
+    def _batches(self) -> Iterator[list[Unfinished]]:
+        with unforeseen.of_store(self.service):
+            listing = self.store.unfinished()
+            while batch := list(itertools.islice(listing, _BATCH)):
+                yield batch
 
     def _judge(self, found: Unfinished, in_use: Container[str]) -> Finding:
-        if not found.is_ours:
-            return self._finding(Verdict.FOREIGN, found)
         if found.name in in_use or self._is_in_use(found):
             return self._finding(Verdict.IN_USE, found)
         try:
-            size = self.store.weigh(found)
-            if not self.remove:
-                return replace(self._finding(Verdict.ORPHAN, found), size=size)
-            if not self.store.remove(found):
-                return self._finding(Verdict.AGREES, found)
+            with unforeseen.of_store(self.service):
+                size = self.store.weigh(found)
+                if not self.remove:
+                    return replace(self._finding(Verdict.ORPHAN, found), size=size)
+                if not self.store.remove(found):
+                    return self._finding(Verdict.AGREES, found)
         except StoreError as exc:
             # One that can never be removed must not keep the others.
             return replace(self._finding(Verdict.STUCK, found), reason=str(exc))
@@ -84,7 +94,7 @@ class Orphans:
         )
 
     def _sessions_in_use(self) -> set[str]:
-        # An ended upload has none.
+        # Of all services: one store may lie within another one. An ended upload has none.
         return {upload.session for upload in self.records.list_uploads()} - {""}
 
     def _is_in_use(self, found: Unfinished) -> bool:

@@ -27,6 +27,7 @@ from chunkferry.services import Attesting, Auditing, HeadService, Ledger, Portab
 from chunkferry.state import State
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
+from chunkferry_worker import unforeseen
 from chunkferry_worker.findings import Finding, ReconcileReport, Verdict
 from chunkferry_worker.orphans import Orphans
 
@@ -121,9 +122,12 @@ class Reconcile:
             if upload.service not in wanted:
                 continue
             try:
-                yield self._compared(upload, wake=wake)
+                with unforeseen.of_store(upload.service):
+                    finding = self._compared(upload, wake=wake)
+                yield finding
             except (StoreError, ConfigError) as exc:
-                wanted.remove(upload.service)  # the others at this store would fare the same
+                if exc.retryable:
+                    wanted.remove(upload.service)  # it is down: each of the others would wait, too
                 yield _finding(Verdict.STUCK, upload, str(exc))
 
     def unlisted(self, services: Collection[str]) -> list[str]:
@@ -163,14 +167,6 @@ class Reconcile:
                 "Cannot look for what is left at a store: %s",
                 exc,
                 extra={"action": "reconcile", "service": name, "error": exc.code},
-            )
-        except Exception as exc:
-            # Its text may quote what should not be logged.
-            report.stuck += 1
-            log.error(  # noqa: TRY400 - see above
-                "Cannot look for what is left at a store: an unforeseen %s.",
-                type(exc).__name__,
-                extra={"action": "reconcile", "service": name},
             )
 
     def _compared(self, upload: ChunkUpload, *, wake: bool) -> Finding:

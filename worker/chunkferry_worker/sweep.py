@@ -112,6 +112,11 @@ class Sweep:
         try:
             upload = self._ledger.records.get(upload_id)
         except UploadNotFound:
+            log.warning(
+                "No sweep looked at an ended upload before its record vanished; what it may have "
+                "left at its store is left to reconcile.",
+                extra={"action": "reap", "upload_id": upload_id},
+            )
             self._ledger.agenda.forget_grave(upload_id)
             return True
         try:

@@ -18,6 +18,7 @@ from chunkferry.errors import (
     LeaseLost,
     SessionLost,
     StoreError,
+    StoreRefused,
     StoreUnavailable,
 )
 from chunkferry.moves import Ending
@@ -163,8 +164,11 @@ class Turn:
 
     def _find(self, part: Part) -> str | None:
         """The receipt of ``part`` if it is at the store; None too where the store cannot tell."""
-        service = self._service
-        return service.find_part(part) if isinstance(service, Reconciling) else None
+        if isinstance(self._service, Reconciling):
+            # Whoever may not look may still send; a repeat does no harm.
+            with suppress(StoreRefused):
+                return self._service.find_part(part)
+        return None
 
     def _upload_part(self, part: Part) -> str:
         return self._service.upload_part(part, self._lease.heartbeat)

@@ -6,7 +6,10 @@ bytes or a store's credentials.
 
 from __future__ import annotations
 
-from chunkferry.errors import ChunkferryError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chunkferry.errors import ChunkferryError, StoreError
 
 
 class Unforeseen(Exception):
@@ -18,3 +21,15 @@ def untold(error: BaseException) -> Unforeseen:
     kind = type(error).__name__
     text = f"{kind}: {error}" if isinstance(error, ChunkferryError) else kind
     return Unforeseen(text).with_traceback(error.__traceback__)
+
+
+@contextmanager
+def of_store(service: str) -> Iterator[None]:
+    """Turn what nobody foresaw of the store of ``service`` into a ``StoreError``."""
+    try:
+        yield
+    except ChunkferryError:
+        raise
+    except Exception as exc:
+        msg = f"the store of {service!r} failed: an unforeseen {type(exc).__name__}"
+        raise StoreError(msg) from exc

@@ -36,6 +36,11 @@ class RedisAgenda:
         )
         return int(forgiven_ms)
 
+    def was_attended(self) -> bool:
+        """True if a sweep has looked before: workers use this Redis, or did."""
+        with connection.translated():
+            return bool(self._scripts.client.exists(keys.SWEPT))
+
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
         return self._ripe(keys.due, limit)

@@ -29,6 +29,7 @@ class RedisRecords:
         self._waiting = connection.adopt(scripts.client)
         self._scripts = scripts
         self._shards = settings.shards
+        self._layout: Final = json.dumps({"version": _LAYOUT_VERSION, "shards": settings.shards})
 
     def require_usable(self) -> None:
         """Make sure that Redis may hold uploads; agree with it on the number of shards.
@@ -38,19 +39,25 @@ class RedisRecords:
             RedisUnavailable: it does not answer.
         """
         connection.require_usable(self._client)
-        ours = json.dumps({"version": _LAYOUT_VERSION, "shards": self._shards})
         with connection.translated():
             # A full Redis refuses SET even where it would change nothing.
             if self._client.get(keys.LAYOUT) is None:
-                self._client.set(keys.LAYOUT, ours, nx=True)
-            theirs = cast("bytes", self._client.get(keys.LAYOUT)).decode()
-        if theirs != ours:
-            raise ConfigError(f"the uploads in this Redis have layout {theirs}, expected {ours}")
+                self._client.set(keys.LAYOUT, self._layout, nx=True)
+        self.require_layout()
 
-    def is_new(self) -> bool:
-        """True if no producer and no worker has used this Redis yet."""
+    def require_layout(self) -> None:
+        """Make sure that the uploads, if there are any, are where we would look for them.
+
+        Raises:
+            ConfigError: the data has another layout.
+            RedisUnavailable: it does not answer.
+        """
         with connection.translated():
-            return self._client.get(keys.LAYOUT) is None
+            theirs = cast("bytes | None", self._client.get(keys.LAYOUT))
+        if theirs is not None and theirs.decode() != self._layout:
+            raise ConfigError(
+                f"the uploads in this Redis have layout {theirs.decode()}, expected {self._layout}"
+            )
 
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; raises ``UploadNotFound``."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
-from chunkferry.errors import ConfigError, UnknownService
+from chunkferry.errors import ChunkferryError, ConfigError, UnknownService
 from chunkferry.services import ChunkStore
 from chunkferry.storage import url as urls
 
@@ -36,9 +36,9 @@ def from_url(url: str) -> ChunkStore:
     scheme, separator, _ = url.partition("://")
     # A module's URL may hold "://" in the value of an option.
     if separator and "?" not in scheme and ":" not in scheme:
-        return _checked(scheme, _registered(scheme)(url))
+        return _made(scheme, _registered(scheme), url)
     path, _, query = url.partition("?")
-    return _checked(path, _imported(path)(urls.parse_query(query)))
+    return _made(path, _imported(path), urls.parse_query(query))
 
 
 def _registered(scheme: str) -> Callable[[str], Any]:
@@ -65,7 +65,15 @@ def _imported(path: str) -> Callable[[dict[str, str]], Any]:
     return factory
 
 
-def _checked(name: str, store: object) -> ChunkStore:
+def _made(name: str, factory: Callable[[Any], object], argument: object) -> ChunkStore:
+    try:
+        store = factory(argument)
+    except ChunkferryError:
+        raise
+    except Exception as exc:
+        # Its text may quote the options.
+        msg = f"the factory of {name!r} failed: {type(exc).__name__}"
+        raise ConfigError(msg) from exc
     if not isinstance(store, ChunkStore):
         msg = f"the factory of {name!r} returned a {type(store).__name__}, which is no ChunkStore"
         raise ConfigError(msg)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, cast
 
-import google_crc32c
 import redis
 
-from chunkferry import connection, keys, parts, wakeup
+from chunkferry import connection, parts, wakeup
 from chunkferry.backlog import Backlog
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
 from chunkferry.ledger import RedisLedger
-from chunkferry.services import ChunkFileService, ChunkStore, Part, Service, StoredPart
-from chunkferry.state import State
+from chunkferry.services import Service
 from chunkferry.storage import Stores
-from chunkferry.upload import ChunkUpload
+from chunkferry_worker.cli import round_trip
 
 #: Largest difference between our clock and Redis' that needs no mention, in seconds.
 _SKEW: Final = 5.0
@@ -33,8 +28,6 @@ _PING: Final = 2.0
 _SWEEPS: Final = 5
 #: Share of maxmemory above which Redis is nearly full, beyond what appends may use.
 _FULL: Final = 0.9
-#: Folder of the round trip's objects.
-_FOLDER: Final = ".chunkferry-doctor"
 
 
 class Verdict(StrEnum):
@@ -79,24 +72,42 @@ def of_redis(settings: Settings) -> Iterator[Finding]:
     except ChunkferryError as exc:
         yield _bad("redis", str(exc), "start Redis, or correct CHUNKFERRY_REDIS_URL")
         return
+    ledger = RedisLedger(client, settings)
     version = ".".join(map(str, min(server.version for server in found)))
     try:
         connection.require_usable(client)
+        ledger.records.require_layout()
         yield _good("redis", f"Redis {version} answers and evicts nothing")
     except ChunkferryError as exc:
         yield _bad("redis", str(exc), "see docs/redis.md")
     for server, its in zip(servers, found, strict=True):
-        of_server = [*_persistence(server, aof=its.aof_enabled), _memory(its, settings)]
-        for finding in [*of_server, _clock(server)]:
+        for finding in _told("redis", _of_server(server, its, settings)):
             yield finding if len(servers) == 1 else _of(server, finding)
+    yield from _told("due", _of_uploads(client, ledger, settings))
+
+
+def _told(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings; an error among them is the last one, and the other checks go on."""
     try:
-        yield _durability(client, settings)
-        backlog = RedisLedger(client, settings).health.backlog()
-        yield _oldest_due(backlog, settings)
-        yield _unanswered(backlog, settings)
-        yield _failed(backlog)
+        yield from findings
     except ChunkferryError as exc:
-        yield _bad("due", str(exc), "see docs/redis.md")
+        yield _bad(check, str(exc), "see docs/redis.md")
+
+
+def _of_server(
+    server: redis.Redis, its: connection.ServerFacts, settings: Settings
+) -> Iterator[Finding]:
+    yield from _persistence(server, aof=its.aof_enabled)
+    yield _memory(its, settings)
+    yield _clock(server)
+
+
+def _of_uploads(client: redis.Redis, ledger: RedisLedger, settings: Settings) -> Iterator[Finding]:
+    yield _durability(client, settings)
+    backlog = ledger.health.backlog()
+    yield _oldest_due(backlog, settings)
+    yield _unanswered(backlog, settings)
+    yield _failed(backlog)
 
 
 def _of(server: redis.Redis, finding: Finding) -> Finding:
@@ -230,30 +241,46 @@ def _failed(backlog: Backlog) -> Finding:
 def of_workers(settings: Settings) -> Iterator[Finding]:
     """The broker, and who listens to it."""
     try:
-        with wakeup.producer_app(settings.broker) as app:
+        app = wakeup.producer_app(settings.broker)
+    except ChunkferryError as exc:
+        yield _bad("broker", str(exc), "correct CHUNKFERRY_BROKER_URL")
+        return
+    with app:
+        # kombu lets each transport's own errors through.
+        try:
             with app.connection_for_read() as link:
                 link.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-            yield _good("broker", "the broker answers")
+        except Exception as exc:
+            yield _bad(
+                "broker",
+                f"the broker does not answer: {type(exc).__name__}",
+                "start it, or correct CHUNKFERRY_BROKER_URL",
+            )
+            return
+        yield _good("broker", "the broker answers")
+        try:
             nodes = app.control.inspect(timeout=_PING).active_queues() or {}
-    # kombu lets each transport's own errors through.
-    except Exception as exc:
-        yield _bad(
-            "broker",
-            f"the broker does not answer: {type(exc).__name__}",
-            "start it, or correct CHUNKFERRY_BROKER_URL",
-        )
-        return
+        except Exception as exc:
+            yield _bad(
+                "workers",
+                f"the broker does not let them be asked: {type(exc).__name__}",
+                "give the user of CHUNKFERRY_BROKER_URL the rights that workers have",
+            )
+            return
+    yield _at_work(nodes)
+
+
+def _at_work(nodes: Mapping[str, Sequence[Mapping[str, object]]]) -> Finding:
     at_work = [
         name for name, queues in nodes.items() if wakeup.DRAIN in {q["name"] for q in queues}
     ]
     if at_work:
-        yield _good("workers", f"{len(at_work)} answer: {', '.join(sorted(at_work))}")
-    else:
-        yield _bad(
-            "workers",
-            f"no worker that consumes {wakeup.DRAIN} answered within {_PING:g} s",
-            "start `celery -A chunkferry_worker worker`",
-        )
+        return _good("workers", f"{len(at_work)} answer: {', '.join(sorted(at_work))}")
+    return _bad(
+        "workers",
+        f"no worker that consumes {wakeup.DRAIN} answered within {_PING:g} s",
+        "start `celery -A chunkferry_worker worker`",
+    )
 
 
 def of_store(stores: Stores, service: str, part_size: int) -> Finding:
@@ -261,67 +288,17 @@ def of_store(stores: Stores, service: str, part_size: int) -> Finding:
     check = f"store {service}"
     try:
         store = stores[service]
-        seconds = _round_trip(store, service, part_size)
+        seconds = round_trip.seconds(store, service, part_size)
     except ChunkferryError as exc:
-        advice = "the store may be down: try again" if exc.retryable else "correct its URL, bucket"
-        return _bad(check, str(exc), f"{advice}, credentials or permissions")
+        mend = "its URL, bucket, credentials or permissions"
+        advice = f"the store may be down: try again, or look at {mend}"
+        return _bad(check, str(exc), advice if exc.retryable else f"correct {mend}")
     except FileNotFoundError:
         return _bad(check, "an object that was stored cannot be found", "look at the store's log")
     except Exception as exc:
         # Its text may hold anything: it is not ours.
         return _bad(check, f"the store failed: {type(exc).__name__}", "see the store's own docs")
     if not isinstance(store, Service):
-        return _warning(check, "stored an object that cannot be read back", "remove " + _FOLDER)
+        advice = f"remove {round_trip.FOLDER}"
+        return _warning(check, "stored an object that cannot be read back", advice)
     return _good(check, f"stored, read back and removed an object in {seconds:.2f} s")
-
-
-def _round_trip(store: ChunkStore, service: str, part_size: int) -> float:
-    data = secrets.token_bytes(4096)
-    upload = _upload(service, len(data), part_size)
-    files = store.chunk_file_service()
-    started = time.monotonic()
-    try:
-        _store(files, upload, data)
-    except BaseException:
-        # What cannot be cleaned up now is no news beside the error itself.
-        with contextlib.suppress(Exception):
-            files.cleanup(lambda: None)
-        raise
-    if isinstance(store, Service):
-        try:
-            with contextlib.closing(store.get(upload.filepath)) as stream:
-                found = stream.read()
-        finally:
-            store.delete(upload.filepath)
-        if found != data:
-            raise ChunkferryError("the object differs from what was stored")
-    return time.monotonic() - started
-
-
-def _store(files: ChunkFileService, upload: ChunkUpload, data: bytes) -> None:
-    crc = google_crc32c.value(data)
-    part = Part(number=1, offset=0, data=memoryview(data), crc32c=crc)
-    files.initialize_chunk(upload)
-    receipt = files.upload_part(part, _no_lease)
-    stored = StoredPart(number=1, size=len(data), crc32c=crc, receipt=receipt)
-    files.complete_upload([stored], crc, _no_lease)
-
-
-def _no_lease() -> None:
-    """There is no lease to keep."""
-
-
-def _upload(service: str, length: int, part_size: int) -> ChunkUpload:
-    now = datetime.now(UTC)
-    upload_id = keys.new_upload_id(0)
-    return ChunkUpload(
-        upload_id=upload_id,
-        filepath=f"{_FOLDER}/{upload_id}",
-        service=service,
-        state=State.RECEIVED,
-        length=length,
-        received=length,
-        grid=parts.plan(length, part_size),
-        created_at=now,
-        expiry=now + timedelta(hours=1),
-    )

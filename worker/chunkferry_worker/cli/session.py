@@ -82,23 +82,28 @@ class Session:
 
     @cached_property
     def used_ledger(self) -> RedisLedger:
-        """The same, of a Redis that was used before.
+        """The same, of a Redis that workers use, or did; to look at only.
 
         Raises:
-            ConfigError: it is empty: whoever asks means another one.
+            ConfigError: no sweep has ever looked at it: whoever asks means another one.
             RedisUnavailable: it does not answer.
         """
-        if self._ledger.records.is_new():
+        ledger = self._ledger
+        ledger.records.require_layout()
+        # What a producer or a mere look leaves there proves nothing: it may be this very mistake.
+        if not ledger.agenda.was_attended():
             raise ConfigError(
-                "this Redis has never held an upload: with the wrong one, all that is unfinished "
-                "at the stores would look left over; correct CHUNKFERRY_REDIS_URL"
+                "no worker has ever swept this Redis: with the wrong one, all that is unfinished "
+                "at the stores would look left over; correct CHUNKFERRY_REDIS_URL, or start beat "
+                "and a worker first"
             )
-        return self.ledger
+        return ledger
 
     @cached_property
     def health(self) -> Health:
-        """The way to the uploads as a whole; raises as ``manager``."""
-        self._ledger.records.require_usable()
+        """The way to the uploads as a whole, to look at only; raises as ``manager``."""
+        # An exporter that is there before the first worker must not decide on the shards.
+        self._ledger.records.require_layout()
         return self._ledger.health
 
     @cached_property

@@ -16,7 +16,7 @@ from typing import Final
 
 import google_crc32c
 
-from chunkferry.errors import InitError, IntegrityError, SessionLost
+from chunkferry.errors import ConfigError, InitError, IntegrityError, SessionLost
 from chunkferry.filepath import check_filepath
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import manifest
@@ -44,9 +44,20 @@ class LocalFileService:
         return "" if self._inode is None else json.dumps({"inode": self._inode})
 
     def restore(self, upload: ChunkUpload, state: str) -> None:
-        """Take up ``upload``."""
+        """Take up ``upload``.
+
+        Raises:
+            ConfigError: its session is one of another kind of store.
+        """
         self._bound = upload
-        self._inode = int(json.loads(state)["inode"]) if state else None
+        try:
+            self._inode = int(json.loads(state)["inode"]) if state else None
+        except (ValueError, TypeError, KeyError) as exc:
+            msg = (
+                f"the upload to {upload.filepath!r} was begun in another kind of store: expected "
+                f"a folder; has the URL of service {upload.service!r} been changed?"
+            )
+            raise ConfigError(msg) from exc
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         """Create the unfinished file, or adopt it from a worker that died before saying so."""
