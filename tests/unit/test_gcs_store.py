@@ -478,6 +478,27 @@ def test_an_object_that_ends_early_is_an_error(server: ScriptedServer) -> None:
         read(store_at(server), "file")
 
 
+def test_bodies_that_trickle_for_ever_end(server: ScriptedServer) -> None:
+    """The deadline holds for a whole read, not for each silence."""
+    store = store_at(server)
+    server.on("GET", described(bytes(12)))
+    server.on("GET media", scripted.trickle(Content_Length="12"))
+    store.set_timeout(timedelta(seconds=0.5))
+    with pytest.raises(StoreUnavailable, match=r"not done within 0\.5 s"):
+        store.download("file", io.BytesIO())
+    assert server.gone.wait(10)
+    with store.get("file") as stream, pytest.raises(StoreUnavailable, match="not done within"):
+        stream.read(12)
+
+
+def test_an_object_replaced_while_it_is_read_is_told(server: ScriptedServer) -> None:
+    """Every range is asked for in the generation that was there at first."""
+    server.on("GET", described(bytes(12)))
+    server.on("GET media", error(404, "No such object"))
+    with pytest.raises(IntegrityError, match="not the object any more"):
+        store_at(server).download("file", io.BytesIO())
+
+
 def test_a_put_that_fails_cancels_its_session(case: Case) -> None:
     """Nothing waits at the store for bytes that never come."""
 

@@ -91,12 +91,13 @@ class GcsObjects:
     ) -> None:
         """Write the object into ``writer``, from several connections."""
         concurrency = transfer.chosen(params, self._concurrency)
+        deadline = self._deadline(f"reading {filepath!r}")
         found = self._require(filepath)
         transfer.download(
             found.size,
-            partial(stream.read_range, self._bucket, self._bucket.key(filepath), found),
+            stream.Version(self._bucket, self._bucket.key(filepath), found, deadline).fetch,
             writer,
-            self._deadline(f"reading {filepath!r}"),
+            deadline,
             concurrency=concurrency,
             progress=progress,
         )
@@ -104,13 +105,14 @@ class GcsObjects:
     def download_range(self, filepath: str, writer: BinaryIO, start: int, finish: int) -> None:
         """Write bytes [start, finish) into ``writer``."""
         transfer.check_range(start, finish)
+        deadline = self._deadline(f"reading {filepath!r}")
         found = self._require(filepath)
-        key = self._bucket.key(filepath)
+        version = stream.Version(self._bucket, self._bucket.key(filepath), found, deadline)
         transfer.download(
             max(min(finish, found.size) - start, 0),
-            lambda at, to: stream.read_range(self._bucket, key, found, start + at, start + to),
+            lambda at, to: version.fetch(start + at, start + to),
             writer,
-            self._deadline(f"reading {filepath!r}"),
+            deadline,
             concurrency=1,
         )
 

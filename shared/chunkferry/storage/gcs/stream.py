@@ -46,21 +46,6 @@ def open_object(bucket: Bucket, key: str, timeout: timedelta | None = None) -> i
     return io.BufferedReader(_Stream(answer, action, timeout), _BUFFER)
 
 
-def read_range(bucket: Bucket, key: str, found: Found, start: int, finish: int) -> bytes:
-    """The bytes [start, finish) of exactly the object ``found``; tried again if they break off.
-
-    Raises:
-        IntegrityError: it is not there any more.
-    """
-
-    def read() -> bytes:
-        with errors.translated(f"reading {key!r}"):
-            return _read(bucket, key, found, start, finish)
-
-    with errors.translated(f"reading {key!r}"):
-        return client.session_retry()(read)()
-
-
 def write_object(bucket: Bucket, key: str, reader: Reader) -> None:
     """Make an object of all that ``reader`` holds: in one request, or in a session."""
     chunk = reader.read(_CHUNK)
@@ -87,19 +72,43 @@ def write_object(bucket: Bucket, key: str, reader: Reader) -> None:
         raise
 
 
-def _read(bucket: Bucket, key: str, found: Found, start: int, finish: int) -> bytes:
-    span = {"Range": f"bytes={start}-{finish - 1}"}
-    answer = _request(bucket, key, {"generation": str(found.generation)}, span)
-    with answer:
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            msg = f"{key!r} is not the object any more that it was when reading began"
-            raise IntegrityError(msg)
-        _require_ok(answer, f"reading {key!r}")
-        data = bytes(answer.raw.read())
-    if len(data) != finish - start:
-        msg = f"reading {key!r}: {len(data)} bytes came, expected {finish - start}"
-        raise StoreUnavailable(msg)
-    return data
+class Version:
+    """One version of an object, read by ranges."""
+
+    def __init__(self, bucket: Bucket, key: str, found: Found, deadline: Deadline) -> None:
+        self._bucket: Final = bucket
+        self._key: Final = key
+        self._found: Final = found
+        self._deadline: Final = deadline
+
+    def fetch(self, start: int, finish: int) -> bytes:
+        """The bytes [start, finish); asked for again if they break off.
+
+        Raises:
+            IntegrityError: the object is another one by now.
+        """
+        with errors.translated(f"reading {self._key!r}"):
+            return client.session_retry()(self._read)(start, finish)
+
+    def _read(self, start: int, finish: int) -> bytes:
+        self._deadline.check()
+        action = f"reading {self._key!r}"
+        with errors.translated(action), self._request(start, finish) as answer:
+            if answer.status_code == HTTPStatus.NOT_FOUND:
+                msg = f"{self._key!r} is not the object any more that it was when reading began"
+                raise IntegrityError(msg)
+            _require_ok(answer, action)
+            with self._deadline.cutting(lambda: _cut(answer)):
+                data = bytes(answer.raw.read())
+        if len(data) != finish - start:
+            msg = f"{action}: {len(data)} bytes came, expected {finish - start}"
+            raise StoreUnavailable(msg)
+        return data
+
+    def _request(self, start: int, finish: int) -> requests.Response:
+        generation = {"generation": str(self._found.generation)}
+        span = {"Range": f"bytes={start}-{finish - 1}"}
+        return _request(self._bucket, self._key, generation, span)
 
 
 def _request(
@@ -122,6 +131,12 @@ def _require_ok(answer: requests.Response, action: str) -> None:
         raise errors.of_status(answer.status_code, action)
 
 
+def _cut(answer: requests.Response) -> None:
+    """Have whoever reads ``answer`` in another thread fail. Closing it would wait for them."""
+    with suppress(OSError, RuntimeError, ValueError):  # it has ended, and has no socket any more
+        answer.raw.shutdown()
+
+
 def _no_heartbeat() -> None:
     """There is no lease to keep."""
 
@@ -140,7 +155,9 @@ class _Stream(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
-        data = Deadline(self._action, self._timeout).run(lambda: self._read(len(view)))
+        deadline = Deadline(self._action, self._timeout)
+        with deadline.cutting(lambda: _cut(self._answer)):
+            data = deadline.run(lambda: self._read(len(view)))
         view[: len(data)] = data
         return len(data)
 
