@@ -6,6 +6,7 @@ passes, the upload ends as it would have; the object is whole, and nothing is le
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -173,11 +174,14 @@ class Server:
     marks: list[pytest.MarkDecorator] = field(default_factory=list)
 
 
+#: Google's SDK does not close answers of 5xx to a GET before it repeats it; their sockets are
+#: closed once they are collected: at the end of the module, which is why this server is the last.
+LETS_GO = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 SERVERS = {
     "ceph": Server(make=partial(on_s3, fixture="rgw"), lives=S3, marks=[pytest.mark.s3]),
     "moto": Server(make=partial(on_s3, fixture="moto_s3"), lives=AWS),
-    "gcs": Server(make=on_gcs, lives=GCS),
     "azurite": Server(make=on_azurite, lives=AZURE, marks=[pytest.mark.azure]),
+    "gcs": Server(make=on_gcs, lives=GCS, marks=[LETS_GO]),
 }
 
 
@@ -216,6 +220,7 @@ MakeWorld = Callable[[Server, str], World]
 def proxies() -> Iterator[Proxies]:
     with ProxyProcess() as process:
         yield Proxies(process)
+    gc.collect()
 
 
 @pytest.fixture
