@@ -41,7 +41,7 @@ READ_SECONDS = 0.4
 #: Google's SDK repeats requests for so long, however many these are.
 RETRY_SECONDS = 0.2
 
-#: By endpoint and fault: a client is slow to make, and one that meets very many faults stops to
+#: By endpoint and way: a client is slow to make, and one that meets very many faults stops to
 #: repeat requests at all (botocore's retry quota).
 _S3_CLIENTS: dict[tuple[str, str], Clients] = {}
 
@@ -144,16 +144,16 @@ class World:
         self.turns.append(self.subject.process.seen(self.subject.name))
 
 
-def on_s3(request: pytest.FixtureRequest, proxies: Proxies, fault: str, fixture: str) -> Subject:
+def on_s3(request: pytest.FixtureRequest, proxies: Proxies, way: str, fixture: str) -> Subject:
     """A prefix of a bucket on the server of ``fixture``."""
     server: S3Server = request.getfixturevalue(fixture)
     prefix, endpoint = secrets.token_hex(8), proxies.before(fixture, server.endpoint)
     options = {"profile": "ceph" if fixture == "rgw" else "aws", "endpoint_url": endpoint}
-    if fault == "stall":
+    if way == "silent":
         options["read_timeout_seconds"] = str(READ_SECONDS)
     store = from_url(server.url(prefix, **options))
     assert isinstance(store, S3Store)
-    clients = _S3_CLIENTS.setdefault((endpoint, fault), store._bucket._clients)
+    clients = _S3_CLIENTS.setdefault((endpoint, way), store._bucket._clients)
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     monkeypatch.setattr(store._bucket, "_clients", clients)
     # Whether it repeats a request is what counts here, not that it takes its time.
@@ -174,7 +174,7 @@ def on_s3(request: pytest.FixtureRequest, proxies: Proxies, fault: str, fixture:
     )
 
 
-def on_gcs(request: pytest.FixtureRequest, proxies: Proxies, fault: str) -> Subject:
+def on_gcs(request: pytest.FixtureRequest, proxies: Proxies, way: str) -> Subject:
     """A prefix of an emulated bucket."""
     server: GcsServer = request.getfixturevalue("gcs")
     prefix, endpoint = secrets.token_hex(8), proxies.before("gcs", server.endpoint)
@@ -194,7 +194,7 @@ def on_gcs(request: pytest.FixtureRequest, proxies: Proxies, fault: str) -> Subj
     )
 
 
-def on_azurite(request: pytest.FixtureRequest, proxies: Proxies, fault: str) -> Subject:
+def on_azurite(request: pytest.FixtureRequest, proxies: Proxies, way: str) -> Subject:
     """A prefix of an emulated container."""
     server: AzureServer = request.getfixturevalue("azurite")
     prefix, endpoint = secrets.token_hex(8), proxies.before("azurite", server.endpoint)
