@@ -23,6 +23,7 @@ from tests.servers.proxy import ProxyProcess
 from tests.servers.s3 import S3Server
 from tests.storing import Store
 
+from chunkferry.moves import Deferral
 from chunkferry.state import State
 from chunkferry.storage import from_url
 from chunkferry.storage.azure import client as azure_client
@@ -74,6 +75,8 @@ class Subject:
     leftovers: Callable[[], list[str]]
     #: Requests that one call of the store makes at most while they fail.
     attempts: int
+    #: True where every call makes a second one; False where it goes by the call and by time.
+    repeats: bool = True
     #: False where a session whose URI got lost on its way ends by itself, after a week.
     finds_sessions: bool = True
 
@@ -93,6 +96,8 @@ class World:
         self.manager = self._site.manager
         #: The requests of each turn of a worker and of each sweep, with how they were broken.
         self.turns: list[list[tuple[str, str]]] = []
+        #: Turns that put the upload off.
+        self.deferrals = 0
 
     def begin(self, filepath: str, data: bytes, length: int) -> str:
         """An upload of ``length`` bytes whose first ones are sent."""
@@ -109,11 +114,12 @@ class World:
         self.subject.process.calm(self.subject.name)
         self.subject.process.seen(self.subject.name)
         self.turns.clear()
+        self.deferrals = 0
 
     def answer(self) -> None:
         """Answer the wake-ups that there are, one turn each."""
         for upload_id in self._site.waker.take():
-            self._drain.run(upload_id)
+            self.deferrals += self._drain.run(upload_id).outcome == Deferral.DEFERRED
             self._note()
 
     def settle(self, upload_id: str) -> State:
@@ -149,7 +155,7 @@ def on_s3(request: pytest.FixtureRequest, proxies: Proxies, way: str, fixture: s
     server: S3Server = request.getfixturevalue(fixture)
     prefix, endpoint = secrets.token_hex(8), proxies.before(fixture, server.endpoint)
     options = {"profile": "ceph" if fixture == "rgw" else "aws", "endpoint_url": endpoint}
-    if way == "silent":
+    if way == "silent":  # the others keep the time-out that a busy machine never runs into
         options["read_timeout_seconds"] = str(READ_SECONDS)
     store = from_url(server.url(prefix, **options))
     assert isinstance(store, S3Store)
@@ -190,6 +196,7 @@ def on_gcs(request: pytest.FixtureRequest, proxies: Proxies, way: str) -> Subjec
         store=store,
         leftovers=lambda: server.leftovers(prefix),
         attempts=9,
+        repeats=False,
         finds_sessions=False,
     )
 

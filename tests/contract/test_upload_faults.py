@@ -278,6 +278,8 @@ def test_an_upload_survives_any_fault(world_at: MakeWorld, aim: Aim, way: str) -
     # A repeat of what had its effect may not be needed.
     assert broken == (faults[: len(broken)] if "lose" in faults else faults)
     assert max(sum(1 for _, how in turn if how) for turn in world.turns) <= world.subject.attempts
+    if world.subject.repeats and len(faults) == 1:
+        assert world.deferrals == 0
     is_unknown_session = (aim.operation, faults[0]) == ("POST uploadType=resumable", "lose")
     if world.subject.finds_sessions or not is_unknown_session:
         assert world.subject.leftovers() == []
