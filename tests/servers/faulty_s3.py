@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qs, urlsplit
 
 from tests.servers import scripted
+from tests.servers.operations import operation_of
 from tests.servers.scripted import (
     Answer,
     Handler,
@@ -25,7 +25,6 @@ __all__ = [
     "answer",
     "error",
     "lose_answer",
-    "operation_of",
     "reset_after",
     "running",
     "stall",
@@ -33,13 +32,6 @@ __all__ = [
 ]
 
 FaultyS3 = ScriptedServer
-
-
-def operation_of(method: str, target: str) -> str:
-    """What a request with this method and target asks S3 for."""
-    query = parse_qs(urlsplit(target).query, keep_blank_values=True)
-    kind = next((name for name in ("partNumber", "uploadId", "uploads") if name in query), "")
-    return f"{method} {kind}".strip()
 
 
 def operation(handler: Handler) -> str:

@@ -1,15 +1,57 @@
-"""A proxy for S3's HTTP that breaks single requests: before their effect, amid it, and after it.
+"""A proxy for HTTP that breaks single requests: before their effect, amid it, and after it.
 
-Knows requests and answers, and of S3 no more than what its operations are called.
+Knows requests and answers, and of the stores no more than what their operations are called.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
-from tests.servers.faulty_s3 import operation_of
+from tests.servers.operations import operation_of
 from tests.servers.tcp_proxy import PIECE, Closed, Link, TcpProxy
+
+#: Requests that are remembered; a chaos run makes very many.
+_REMEMBERED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which requests are broken, and how."""
+
+    #: ``500`` or ``503`` (answered so), ``stall`` (``amount`` seconds, then reset), ``reset``
+    #: (after ``amount`` bytes of the body; unheard if there is none), ``lose`` (the answer).
+    how: str
+    #: Only requests of this kind, such as ``PUT partNumber``; any if empty.
+    operation: str = ""
+    #: The first of them to break; 1 is the next one.
+    occurrence: int = 1
+    #: So many of them.
+    count: int = 1
+    #: See ``how``.
+    amount: float = 0
+
+
+class _Aim:
+    """A rule, and how far it has come."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._seen = 0
+
+    @property
+    def is_spent(self) -> bool:
+        """True once it breaks nothing any more."""
+        return self._seen >= self.rule.occurrence + self.rule.count - 1
+
+    def hits(self, operation: str) -> bool:
+        """True if the next request, of this kind, is to be broken."""
+        if self.rule.operation not in {"", operation}:
+            return False
+        self._seen += 1
+        return self._seen >= self.rule.occurrence
 
 
 class HttpProxy(TcpProxy):
@@ -17,15 +59,20 @@ class HttpProxy(TcpProxy):
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
-        self._orders: list[dict[str, Any]] = []
+        self._aims: list[_Aim] = []
+        self._seen = deque[tuple[str, str]](maxlen=_REMEMBERED)
 
     def order(self, order: str, details: dict[str, Any]) -> object:
         """See ``TcpProxy.order``."""
         if order == "break":
-            self._orders.append(details)
+            self._aims.append(_Aim(Rule(**details)))
             return None
+        if order == "seen":
+            seen = list(self._seen)
+            self._seen.clear()
+            return seen
         if order == "calm":
-            self._orders.clear()
+            self._aims.clear()
         return super().order(order, details)
 
     async def join(self, link: Link) -> None:
@@ -38,20 +85,21 @@ class HttpProxy(TcpProxy):
             method, target, _ = request.start.split(" ", 2)
             if request.take("expect"):
                 link.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            order = self._next_order(operation_of(method, target))
-            if order is None:
+            operation = operation_of(method, target)
+            rule = self._next_rule(operation)
+            self._seen.append((operation, rule.how if rule else ""))
+            if rule is None:
                 await self._pass_on(link, request, method)
             else:
-                self.counts[order["how"]] += 1
-                await self._break(link, request, method, order)
+                self.counts[rule.how] += 1
+                await self._break(link, request, method, rule)
 
-    def _next_order(self, operation: str) -> dict[str, Any] | None:
-        for order in self._orders:
-            if order["operation"] in {"", operation}:
-                order["count"] -= 1
-                if not order["count"]:
-                    self._orders.remove(order)
-                return order
+    def _next_rule(self, operation: str) -> Rule | None:
+        for aim in self._aims:
+            if aim.hits(operation):
+                if aim.is_spent:
+                    self._aims.remove(aim)
+                return aim.rule
         return None
 
     async def _pass_on(
@@ -75,21 +123,21 @@ class HttpProxy(TcpProxy):
             if lose:
                 raise Closed
 
-    async def _break(
-        self, link: Link, request: Message, method: str, order: dict[str, Any]
-    ) -> None:
-        match order["how"]:
+    async def _break(self, link: Link, request: Message, method: str, rule: Rule) -> None:
+        match rule.how:
             case "lose":
                 await self._pass_on(link, request, method, lose=True)
             case "stall":
                 await self._copy(link, link.reader, None, request.length)
-                await asyncio.sleep(order["amount"])
+                await asyncio.sleep(rule.amount)
+                raise Closed
+            case "reset" if not request.length:
                 raise Closed
             case "reset":
                 async with link.server(self.port):
                     assert link.behind is not None
                     link.behind.write(request.head)
-                    size = min(int(order["amount"]), max(0, request.length - 1))
+                    size = min(int(rule.amount), request.length - 1)
                     await self._copy(link, link.reader, link.behind, size)
                     raise Closed
             case status:
@@ -160,7 +208,7 @@ class Message:
 
 
 def refusal(status: int, *, body: bool) -> bytes:
-    """An S3 server's answer when it is overloaded or broken."""
+    """A server's answer when it is overloaded or broken, worded as S3's."""
     code = {500: "InternalError", 503: "SlowDown"}[status]
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>" if body else ""
     retry = "retry-after: 1\r\n" if status == 503 else ""

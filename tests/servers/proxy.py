@@ -11,10 +11,11 @@ import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-from tests.servers.http_proxy import HttpProxy
+from tests.servers.http_proxy import HttpProxy, Rule
 from tests.servers.tcp_proxy import TcpProxy
 
 from chunkferry_worker import tether
@@ -65,20 +66,19 @@ class ProxyProcess:
         """Pass on ``rate`` bytes a second, per connection and direction, for some seconds."""
         self._ask(name, "slow", seconds=seconds, rate=rate)
 
+    def aim(self, name: str, rule: Rule) -> None:
+        """Have an HTTP proxy break requests."""
+        self._ask(name, "break", **asdict(rule))
+
     def break_requests(
         self, name: str, how: str, count: int, *, operation: str = "", amount: float = 0
     ) -> None:
-        """Break the next ``count`` requests to an HTTP proxy.
+        """Break the next ``count`` requests to an HTTP proxy; see ``Rule`` for the rest."""
+        self.aim(name, Rule(how=how, count=count, operation=operation, amount=amount))
 
-        Args:
-            name: the proxy.
-            how: ``500`` or ``503`` (answered so), ``stall`` (``amount`` seconds, then reset),
-                ``reset`` (after ``amount`` bytes of the body), ``lose`` (the answer).
-            count: so many requests.
-            operation: only those of this kind, such as ``PUT partNumber``; any if empty.
-            amount: see ``how``.
-        """
-        self._ask(name, "break", how=how, count=count, operation=operation, amount=amount)
+    def seen(self, name: str) -> list[tuple[str, str]]:
+        """The requests since this was asked last: each one's operation, and how it was broken."""
+        return [(operation, how) for operation, how in self._ask(name, "seen")]
 
     def calm(self, name: str) -> None:
         """Stop all faults that were ordered."""

@@ -133,10 +133,9 @@ def test_a_retry_sends_the_whole_body(case: Case) -> None:
 
 
 def test_a_silent_server_is_given_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that is never answered ends by itself."""
-    monkeypatch.setattr(client_module, "READ_SECONDS", 0.1)
+    """A request that is never answered ends by itself, after as long as the URL says."""
     monkeypatch.setattr(client_module, "ATTEMPTS", 1)
-    service = store_at(case.server).chunk_file_service()
+    service = store_at(case.server, "&read_timeout_seconds=0.1").chunk_file_service()
     service.restore(case.upload, case.service.save())
     case.server.on("PUT partNumber", stall)
     with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):

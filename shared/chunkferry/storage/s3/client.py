@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 #: Also bounds each write to a fresh connection: urllib3 sets the read timeout only afterwards.
 CONNECT_SECONDS: Final = 3
-#: A store that stays silent for longer is taken for dead.
-READ_SECONDS: Final = 13
-#: Tries of one request: both fit a lease of 30 s. They bridge a broken connection or one answer
-#: of 5xx; whatever lasts longer is the caller's, which for a worker is its backoff per upload. So
-#: nothing else in this package tries a request again, but for bodies that break while they are
-#: read, where botocore does not.
+#: Tries of one request: both fit a lease of 30 s, with the time-out that is the default. They
+#: bridge a broken connection or one answer of 5xx; whatever lasts longer is the caller's, which for
+#: a worker is its backoff per upload. So nothing else in this package tries a request again, but
+#: for bodies that break while they are read, where botocore does not.
 ATTEMPTS: Final = 2
 
 
@@ -72,7 +70,7 @@ def _connect(options: S3Options, bucket: str) -> S3Client:
         region_name=region,
         config=Config(
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            read_timeout=options.read_timeout_seconds,
             # Also what presigned URLs are signed with: boto3's own choice for them is still v2.
             signature_version="s3v4",
             # "standard" tries again: throttling, 500, 502, 503, 504, and connections that fail.

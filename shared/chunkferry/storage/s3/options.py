@@ -56,6 +56,12 @@ class S3Options(urls.Options):
         "uploads in it may be removed",
     )
     connections: int = Field(32, ge=1, description="connections kept open per process")
+    read_timeout_seconds: float = Field(
+        13,
+        gt=0,
+        description="a server that stays silent for longer is taken for dead; two such silences "
+        "should fit `lease_seconds`",
+    )
 
     @field_validator("endpoint_url")
     @classmethod
