@@ -82,6 +82,12 @@ class Console:
         """The last line of what a command says with ``--json``."""
         return self.run(*arguments, "--json", code=code, stdin=stdin).lines[-1]
 
+    def doctor(self) -> dict[str, dict[str, str]]:
+        """What ``doctor`` found, by the check, whatever it ends with."""
+        with self.start("doctor", "--json", stdout=subprocess.PIPE) as process:
+            out, _ = process.communicate(timeout=60)
+        return {finding["check"]: finding for finding in map(json.loads, out.splitlines())}
+
     @contextlib.contextmanager
     def up(self, *arguments: str, data: str = "data") -> Iterator[Up]:
         """A running ``chunkferry up``, killed at the end if it is still there."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,14 +40,6 @@ def times_begun(site: Site, upload_id: str) -> int:
     return sum(e.upload_id == upload_id and not e.done for e in read_journal(site.journal))
 
 
-def failed_finding(console: Console) -> str:
-    """What doctor says of failed uploads."""
-    with console.start("doctor", "--json", stdout=subprocess.PIPE) as process:
-        out, _ = process.communicate(timeout=60)
-    lines = [json.loads(line) for line in out.splitlines()]
-    return str(next(line["message"] for line in lines if line["check"] == "failed"))
-
-
 def prove_quarantined(site: Site, console: Console, upload_id: str) -> None:
     """An operator sees the upload, its state and why, wherever they look."""
     upload = site.manager().get(upload_id)
@@ -59,7 +49,7 @@ def prove_quarantined(site: Site, console: Console, upload_id: str) -> None:
     shown = console.json("show", "deadly")
     assert listed == shown
     assert (shown["state"], shown["error_code"]) == ("failed", "quarantined")
-    assert "1 quarantined" in failed_finding(console)
+    assert "1 quarantined" in console.doctor()["failed"]["message"]
     assert console.json("metrics")["failed"] == {"quarantined": 1}
 
 

@@ -74,6 +74,16 @@ def test_another_number_of_shards_is_refused(on_redis: Site, site_at: SiteAt) ->
         other.init()
 
 
+def test_closing_a_client_closes_its_connections(fresh_redis: FreshRedis) -> None:
+    """Else they stay until the garbage collector comes by, which warns of them."""
+    server = fresh_redis()
+    client = connection.connect(server.url)
+    client.ping()
+    client.close()
+    onlooker = server.client()
+    wait_until(lambda: len(onlooker.client_list()) == 1, what="only the onlooker is connected")
+
+
 def test_a_client_of_the_callers_own_will_do(on_redis: Site, redis_server: RedisServer) -> None:
     """Whatever its settings are; the manager makes its own connections from it."""
     client = redis_server.client(decode_responses=True, socket_timeout=0.5)

@@ -242,7 +242,8 @@ def _class(*, tls: bool) -> type[Any]:
 
 def _client(kind: type[Any], options: dict[str, Any]) -> redis.Redis:
     options.pop("connection_class", None)
-    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **options))
+    # Not as an argument: the pool is this client's own, and is to be closed with it.
+    return redis.Redis.from_pool(redis.ConnectionPool(connection_class=kind, **options))
 
 
 def _without_sockets(options: dict[str, Any]) -> dict[str, Any]:
