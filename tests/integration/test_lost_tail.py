@@ -158,15 +158,17 @@ def server(fresh_redis: FreshRedis) -> RedisServer:
 
 
 @pytest.fixture
-def store_site(server: RedisServer, real_store: RealStore, tmp_path: Path) -> Iterator[StoreSite]:
+def store_site(
+    server: RedisServer, listing_store: RealStore, tmp_path: Path
+) -> Iterator[StoreSite]:
     """A site over each kind of store."""
-    site = StoreSite(server, real_store, tmp_path)
+    site = StoreSite(server, listing_store, tmp_path)
     yield site
     close_site(site)
 
 
 def test_a_session_that_redis_forgot_is_replaced_and_reclaimed(
-    store_site: StoreSite, server: RedisServer, real_store: RealStore, tmp_path: Path
+    store_site: StoreSite, server: RedisServer, listing_store: RealStore, tmp_path: Path
 ) -> None:
     """Set back to before it was recorded: the upload begins anew and leaves nothing behind."""
     upload_id = store_site.manager.create("a", len(CONTENT)).upload_id
@@ -178,14 +180,14 @@ def test_a_session_that_redis_forgot_is_replaced_and_reclaimed(
     store_site.finish(upload_id)
     store_site.look_after(upload_id)
     assert store_site.read() == CONTENT
-    assert real_store.leftovers() == []
+    assert listing_store.leftovers() == []
     # A folder knows the unfinished file by the upload's id, and has the second part in it.
-    adopted = real_store.url.startswith("file:")
+    adopted = listing_store.url.startswith("file:")
     assert store_site.parts_sent() == ([1, 2, 1, 3, 4] if adopted else [1, 2, 1, 2, 3, 4])
 
 
 def test_parts_that_redis_forgot_are_not_sent_again(
-    store_site: StoreSite, server: RedisServer, real_store: RealStore, tmp_path: Path
+    store_site: StoreSite, server: RedisServer, listing_store: RealStore, tmp_path: Path
 ) -> None:
     """Set back to before some commits: the store is asked for them, and has them."""
     upload_id = store_site.manager.create("a", len(CONTENT)).upload_id
@@ -198,12 +200,12 @@ def test_parts_that_redis_forgot_are_not_sent_again(
     store_site.finish(upload_id)
     store_site.look_after(upload_id)
     assert store_site.read() == CONTENT
-    assert real_store.leftovers() == []
+    assert listing_store.leftovers() == []
     assert store_site.parts_sent() == [1, 2, 3, 4]
 
 
 def test_bytes_that_redis_forgot_may_be_at_the_store(
-    store_site: StoreSite, server: RedisServer, real_store: RealStore, tmp_path: Path
+    store_site: StoreSite, server: RedisServer, listing_store: RealStore, tmp_path: Path
 ) -> None:
     """The producer sends them again, being told the offset; the workers do not."""
     upload_id = store_site.manager.create("a", len(CONTENT)).upload_id
@@ -220,12 +222,12 @@ def test_bytes_that_redis_forgot_may_be_at_the_store(
     store_site.finish(upload_id)
     store_site.look_after(upload_id)
     assert store_site.read() == CONTENT
-    assert real_store.leftovers() == []
+    assert listing_store.leftovers() == []
     assert store_site.parts_sent() == [1, 2, 3, 4]
 
 
 def test_an_end_that_redis_forgot_is_found_at_the_store(
-    store_site: StoreSite, server: RedisServer, real_store: RealStore, tmp_path: Path
+    store_site: StoreSite, server: RedisServer, listing_store: RealStore, tmp_path: Path
 ) -> None:
     """The object carries the upload's id: nothing is sent again."""
     upload_id = store_site.manager.create("a", len(CONTENT)).upload_id
@@ -238,12 +240,12 @@ def test_an_end_that_redis_forgot_is_found_at_the_store(
     store_site.finish(upload_id)
     store_site.look_after(upload_id)
     assert store_site.read() == CONTENT
-    assert real_store.leftovers() == []
+    assert listing_store.leftovers() == []
     assert store_site.parts_sent() == [1, 2, 3, 4]
 
 
 def test_workers_end_quietly_over_an_empty_redis(
-    store_site: StoreSite, server: RedisServer, real_store: RealStore, tmp_path: Path
+    store_site: StoreSite, server: RedisServer, listing_store: RealStore, tmp_path: Path
 ) -> None:
     """What they had begun is unknown; the path's next upload is stored beside it."""
     backup = Backup(server, tmp_path / "backup")
@@ -258,4 +260,6 @@ def test_workers_end_quietly_over_an_empty_redis(
     store_site.look_after(again)
     assert store_site.read() == CONTENT
     # A folder knows sessions by their uploads: the forgotten one is for reconcile.
-    assert real_store.leftovers() == ([upload_id] if real_store.url.startswith("file:") else [])
+    assert listing_store.leftovers() == (
+        [upload_id] if listing_store.url.startswith("file:") else []
+    )

@@ -66,19 +66,19 @@ class Site:
 
 
 @pytest.fixture
-def site(fresh_redis: FreshRedis, real_store: RealStore, tmp_path: Path) -> Site:
+def site(fresh_redis: FreshRedis, listing_store: RealStore, tmp_path: Path) -> Site:
     """A site of the test's own."""
-    options = {"url": real_store.url, "journal": str(tmp_path / "journal")}
+    options = {"url": listing_store.url, "journal": str(tmp_path / "journal")}
     deadly = tmp_path / "deadly"
     url = "tests.servers.witness:store?" + urlencode({**options, "die": str(deadly)})
     env = {
         **QUICK,
-        **real_store.env,
+        **listing_store.env,
         "CHUNKFERRY_REDIS_URL": fresh_redis().url,
         "CHUNKFERRY_SERVICES": json.dumps({"default": url}),
         "PYTHONPATH": str(Path.cwd()),
     }
-    return Site(store=real_store, env=env, deadly=deadly)
+    return Site(store=listing_store, env=env, deadly=deadly)
 
 
 def has_stored(manager: ChunkManager, upload_id: str, size: int) -> bool:

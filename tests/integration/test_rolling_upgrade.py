@@ -160,10 +160,10 @@ def left_keys(client: redis.Redis) -> list[bytes]:
 
 @pytest.fixture
 def fleet(
-    versions: Versions, real_store: RealStore, fresh_redis: FreshRedis, tmp_path: Path
+    versions: Versions, listing_store: RealStore, fresh_redis: FreshRedis, tmp_path: Path
 ) -> Iterator[Fleet]:
     """A deployment of the test's own, on each kind of store."""
-    made = Fleet(versions, fresh_redis(), real_store, tmp_path)
+    made = Fleet(versions, fresh_redis(), listing_store, tmp_path)
     with made.stack:
         yield made
 
@@ -194,7 +194,7 @@ def test_one_version_goes_on_with_what_the_other_began(
     fleet.await_all({"kept": State.COMPLETE, "held": State.COMPLETE, "unwanted": State.CANCELLED})
 
 
-@pytest.mark.parametrize("real_store", ["local"], indirect=True)
+@pytest.mark.parametrize("listing_store", ["local"], indirect=True)
 @pytest.mark.parametrize("beat", ["old", "new"])
 def test_both_versions_at_once_each_killed_in_turn(fleet: Fleet, beat: str) -> None:
     """Ten uploads, most by producers of both versions in turn; every worker dies once."""
@@ -223,7 +223,7 @@ def test_both_versions_at_once_each_killed_in_turn(fleet: Fleet, beat: str) -> N
         assert "Task chunkferry.drain[" in worker.log.read_text(), "one version did it all"
 
 
-@pytest.mark.parametrize("real_store", ["local"], indirect=True)
+@pytest.mark.parametrize("listing_store", ["local"], indirect=True)
 @pytest.mark.parametrize("version", ["old", "new"])
 def test_a_task_of_a_later_version_is_only_refused(fleet: Fleet, version: str) -> None:
     """A beat that was upgraded first sends what older workers do not know: they live on."""

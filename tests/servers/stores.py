@@ -76,18 +76,29 @@ def azure_store(server: AzureServer, prefix: str) -> RealStore:
     )
 
 
-@pytest.fixture(
-    params=[
-        "local",
-        "gcs",
-        pytest.param("azure", marks=pytest.mark.azure),
-        pytest.param("s3", marks=pytest.mark.s3),
-    ]
-)
+#: Stores that list what is unfinished, and tell a stored part by its content.
+LISTING = ["local", pytest.param("s3", marks=pytest.mark.s3)]
+
+
+@pytest.fixture(params=[*LISTING, "gcs", pytest.param("azure", marks=pytest.mark.azure)])
 def real_store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RealStore:
     """Each kind of store, on a real server."""
+    return _opened(request, tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=LISTING)
+def listing_store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> RealStore:
+    """Each kind that was there from the beginning, and that lists what is unfinished."""
+    return _opened(request, tmp_path, monkeypatch)
+
+
+def _opened(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> RealStore:
     if request.param == "local":
         return local_store(tmp_path / "objects")
     if request.param == "gcs":
