@@ -263,6 +263,13 @@ def test_sentinels_that_know_no_such_service(watched_redis: StartWatched) -> Non
 # --- cluster ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def redis_cluster(redis_cluster: RedisCluster) -> RedisCluster:
+    """The cluster that tests share, without what others left there."""
+    redis_cluster.empty()
+    return redis_cluster
+
+
 def test_workers_store_an_upload_from_a_cluster(
     redis_cluster: RedisCluster,
     fresh_redis: FreshRedis,

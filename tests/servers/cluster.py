@@ -75,6 +75,11 @@ class RedisCluster:
         self._order(taker, "CLUSTER ADDSLOTSRANGE", start, end - 1)
         self.await_ready()
 
+    def empty(self) -> None:
+        """Remove all keys."""
+        for node in self.nodes:
+            node.client().flushall()
+
     def owner(self, key: str) -> RedisServer:
         """The server that has ``key`` by the first distribution."""
         slot = int(self.nodes[0].client().execute_command("CLUSTER KEYSLOT", key))  # type: ignore[no-untyped-call]  # redis-py

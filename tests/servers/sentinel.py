@@ -150,7 +150,14 @@ class Watched:
         """Kill the primary, and wait until the replica is one."""
         self.primary.kill()
         client = self.replica.client()
-        wait_until(lambda: client.info("replication")["role"] == "master", 60, what="a promotion")
+
+        def is_promoted() -> bool:
+            # Sentinels have it drop all clients when they promote it.
+            with contextlib.suppress(redis.ConnectionError):
+                return bool(client.info("replication")["role"] == "master")
+            return False
+
+        wait_until(is_promoted, 60, what="a promotion")
 
     def close(self) -> None:
         """End all for good."""
