@@ -9,8 +9,7 @@ from os import PathLike
 from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from chunkferry import parts
-from chunkferry.errors import InvalidPath
-from chunkferry.filepath import check_filepath
+from chunkferry.filepath import check_filepath, is_filepath
 from chunkferry.services import DownloadParams, HeadInfo, Object, Progress
 from chunkferry.storage import transfer
 from chunkferry.storage.azure import stream
@@ -74,7 +73,7 @@ class AzureObjects:
             for key, size, content_type in found:
                 filepath = key.removeprefix(self._container.prefix)
                 # Others may have put names here that no method takes, such as "folder/".
-                if _is_filepath(filepath):
+                if is_filepath(filepath):
                     yield Object(filepath=filepath, content_type=content_type, size=size)
             if not token:
                 return
@@ -179,11 +178,3 @@ class AzureObjects:
         content = transfer.Reader(reader, size=size, progress=progress, deadline=deadline)
         concurrency = self._concurrency
         deadline.run(lambda: stream.write_blob(self._container, key, content, block, concurrency))
-
-
-def _is_filepath(text: str) -> bool:
-    try:
-        check_filepath(text)
-    except InvalidPath:
-        return False
-    return True

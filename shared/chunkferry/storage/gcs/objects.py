@@ -8,8 +8,7 @@ from functools import partial
 from os import PathLike
 from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
-from chunkferry.errors import InvalidPath
-from chunkferry.filepath import check_filepath
+from chunkferry.filepath import check_filepath, is_filepath
 from chunkferry.services import DownloadParams, HeadInfo, Object, Progress
 from chunkferry.storage import transfer
 from chunkferry.storage.deadline import Deadline, check_timeout
@@ -66,7 +65,7 @@ class GcsObjects:
             for key, size, content_type in found:
                 filepath = key.removeprefix(self._bucket.prefix)
                 # Others may have put keys here that no method takes, such as "folder/".
-                if _is_filepath(filepath):
+                if is_filepath(filepath):
                     yield Object(filepath=filepath, content_type=content_type, size=size)
             if not token:
                 return
@@ -169,11 +168,3 @@ class GcsObjects:
         deadline = self._deadline(f"writing {filepath!r}")
         content = transfer.Reader(reader, size=size, progress=progress, deadline=deadline)
         deadline.run(lambda: stream.write_object(self._bucket, key, content))
-
-
-def _is_filepath(text: str) -> bool:
-    try:
-        check_filepath(text)
-    except InvalidPath:
-        return False
-    return True
