@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -124,6 +125,14 @@ class Settings(BaseSettings):
     )
     max_open_uploads: int = Field(
         100_000, ge=0, description="uploads that may be open at once; 0 for any number"
+    )
+    http_tokens: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="bearer tokens of the front door as JSON: principal -> token; none: no auth",
+    )
+    http_admins: list[str] = Field(
+        default_factory=list,
+        description="principals who may see, cancel and requeue all uploads, as JSON",
     )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 

@@ -204,9 +204,22 @@ class ChunkManager:
         service: str | None = None,
         content_type: str = "",
         metadata: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
         idempotency_key: str = "",
+        lasting: timedelta | None = None,
     ) -> ChunkUpload:
-        """Begin an upload; see ``put_with_status`` for the arguments.
+        """Begin an upload; see ``put_with_status`` for the arguments it shares with that.
+
+        Args:
+            filepath: where the object goes, relative to the store's root.
+            filesize: bytes of the whole file, or None.
+            service: name of the store.
+            content_type: the object's MIME type.
+            metadata: kept with the object where the store can.
+            notes: kept with the upload's record, not with the object: whose it is, say.
+            idempotency_key: the same key for the same path continues the same upload.
+            lasting: how long receiving may take in all, however busy the producer is; None for
+                any time.
 
         Raises:
             InvalidPath, InvalidArgument, LengthMismatch, UnknownService: nothing was begun.
@@ -225,6 +238,8 @@ class ChunkManager:
             expiry=self.settings.incomplete_upload_expiry,
             content_type=check_content_type(content_type),
             metadata=check_metadata(metadata or {}),
+            notes=dict(notes or {}),
+            lasting=lasting,
             idempotency_key=check_idempotency_key(idempotency_key),
         )
         created = self._ledger.intake.create(draft)

@@ -24,6 +24,10 @@ class Draft:
     expiry: timedelta
     content_type: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    #: Of whoever takes the uploads in, such as whose it is; not kept with the object.
+    notes: Mapping[str, str] = field(default_factory=dict)
+    #: How long it may take to receive all, however busy its producer is; None for any time.
+    lasting: timedelta | None = None
     #: The same non-empty key for the same path means the same upload, unless that was removed.
     idempotency_key: str = ""
 

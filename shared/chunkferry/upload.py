@@ -36,6 +36,8 @@ class ChunkUpload:
     content_type: str = ""
     #: The caller's own notes; stored with the object where the store can.
     metadata: Mapping[str, str] = field(default_factory=dict)
+    #: Of whoever took the upload in, such as whose it is; not kept with the object.
+    notes: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime
     #: When the upload is given up if its producer stays silent.
     expiry: datetime
@@ -117,6 +119,8 @@ def from_hashes(
         grid=Grid.load(intake["grid"]),
         content_type=intake["content_type"],
         metadata=json.loads(intake["metadata"]),
+        # Uploads that began under version 0.1 have none.
+        notes=json.loads(intake.get("notes", "{}")),
         created_at=_time(intake["created_at"]),
         expiry=_time(intake["expires_at"]),
         error=work.get("error", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from tests.ledgers import BATCH, DATA, GRID, MemoryWorld, World, draft
@@ -186,6 +187,34 @@ def test_each_append_puts_the_deadline_off(world: World) -> None:
     world.advance(40)
     world.append(upload_id, 0, DATA[:1])
     assert world.clock() + 100_000 == world.get(upload_id).expiry.timestamp() * 1000
+
+
+def test_no_append_puts_the_deadline_past_the_end_of_its_time(world: World) -> None:
+    """However busy its producer is, an upload lasts as long as it was given, and no longer."""
+    lasting = draft(24, lasting=timedelta(seconds=130))
+    upload_id = world.ledger.intake.create(lasting).upload_id
+    began_at = world.clock()
+    world.advance(40)
+    world.append(upload_id, 0, DATA[:1])
+    assert began_at + 130_000 == world.get(upload_id).expiry.timestamp() * 1000
+
+
+def test_waiting_does_not_put_the_deadline_past_the_end_of_its_time(world: World) -> None:
+    """Also where the producer waits for room."""
+    lasting = draft(48, lasting=timedelta(seconds=130))
+    upload_id = world.ledger.intake.create(lasting).upload_id
+    began_at = world.clock()
+    world.append(upload_id, 0, DATA[:24])
+    world.advance(60)
+    with pytest.raises(Backpressure):
+        world.append(upload_id, 24, DATA[24:25])
+    assert began_at + 130_000 == world.get(upload_id).expiry.timestamp() * 1000
+
+
+def test_notes_are_kept_with_the_record(world: World) -> None:
+    """Whoever takes uploads in finds what it wrote down."""
+    created = world.ledger.intake.create(draft(notes={"principal": "ann"}))
+    assert world.get(created.upload_id).notes == {"principal": "ann"}
 
 
 @pytest.mark.parametrize("start", [2, 4, 20], ids=["overlap", "gap", "far"])

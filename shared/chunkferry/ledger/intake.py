@@ -109,6 +109,8 @@ class RedisIntake:
                 "idle_ms": milliseconds(draft.expiry),
                 "content_type": draft.content_type,
                 "metadata": json.dumps(dict(draft.metadata)),
+                "notes": json.dumps(dict(draft.notes)),
+                "lasting_ms": milliseconds(draft.lasting) if draft.lasting else 0,
                 "token": draft.idempotency_key,
                 "full": int(full),
                 "rewake_ms": self._rewake_ms,

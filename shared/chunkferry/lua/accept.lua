@@ -4,12 +4,13 @@
 -- RETURNS  accepted wake | refused state received
 -- MOVES    receiving -> receiving received
 -- FLAGS    allow-oom
-local intake = pick(key.intake, 'state', 'received', 'length', 'idle_ms', 'told_at')
+local intake = pick(key.intake, 'state', 'received', 'length', 'idle_ms', 'expires_by',
+  'told_at')
 if intake.state ~= 'receiving' or intake.received ~= arg.start then
   return {'refused', intake.state or '', intake.received or ''}
 end
 local t = now()
-local expires_at = t + num(intake.idle_ms)
+local expires_at = silent_until(t, intake.idle_ms, intake.expires_by)
 intake.received = arg.finish
 local whole = intake.received == intake.length
 if whole then intake.state = 'received' end

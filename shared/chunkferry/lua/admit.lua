@@ -4,7 +4,7 @@
 -- RETURNS  admitted | unknown | closed state | known received last_start last_finish last_crc32c stored | mismatch received | too_long length | wait received
 -- FLAGS    allow-oom
 local intake = pick(key.intake, 'state', 'received', 'length', 'window', 'idle_ms',
-  'last_start', 'last_finish', 'last_crc32c')
+  'expires_by', 'last_start', 'last_finish', 'last_crc32c')
 local state, received = intake.state, num(intake.received)
 if not state then return {'unknown'} end
 local open = state == 'receiving'
@@ -37,5 +37,5 @@ end
 if room >= 0 and needs > room then fits = false end
 if fits then return {'admitted'} end
 -- A producer that has to wait is an active producer.
-put(key.intake, 'expires_at', now() + num(intake.idle_ms))
+put(key.intake, 'expires_at', silent_until(now(), intake.idle_ms, intake.expires_by))
 return {'wait', intake.received}

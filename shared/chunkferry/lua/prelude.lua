@@ -21,6 +21,12 @@ local function put(hash, ...)
   redis.call('HSET', hash, unpack(fields))
 end
 
+-- When an upload is given up whose producer moved at t: never later than expires_by, if that is set.
+local function silent_until(t, idle_ms, expires_by)
+  local idle_until, by = t + num(idle_ms), num(expires_by)
+  return by > 0 and math.min(idle_until, by) or idle_until
+end
+
 local function read_intake(hash)
   return pick(hash, 'state', 'received', 'length', 'expires_at', 'reason')
 end

@@ -42,7 +42,10 @@ class Entry:
     expires_at: int
     content_type: str
     metadata: Mapping[str, str]
+    notes: Mapping[str, str]
     token: str
+    #: The latest possible ``expires_at``; 0 for none.
+    expires_by: int
     #: What an upload that is being removed will be.
     reason: State = State.CANCELLED
     received: int = 0
@@ -83,6 +86,11 @@ class Entry:
         if self.state is State.RECEIVING:
             return self.received >= self.ripe_at
         return self.state in _ALWAYS_RUNNABLE
+
+    def is_active(self, now: int) -> None:
+        """Its producer has just been heard of."""
+        idle_until = now + self.idle_ms
+        self.expires_at = min(idle_until, self.expires_by) if self.expires_by else idle_until
 
     def let_go(self) -> None:
         """Nobody holds the lease any more."""
@@ -227,6 +235,7 @@ class Book:
             grid=entry.grid,
             content_type=entry.content_type,
             metadata=dict(entry.metadata),
+            notes=dict(entry.notes),
             created_at=_time(entry.created_at),
             expiry=_time(entry.expires_at),
             error=entry.error,

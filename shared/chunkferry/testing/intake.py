@@ -59,6 +59,7 @@ class MemoryIntake:
             if 0 < limit <= len(book.due):
                 raise TooManyUploads(len(book.due), limit)
             entry = self._begun(draft, now)
+            entry.is_active(now)
             book.add(entry)
             book.due[entry.upload_id] = (
                 now + book.rewake_ms if entry.scheduled else entry.expires_at
@@ -78,9 +79,11 @@ class MemoryIntake:
             grid=draft.grid,
             idle_ms=idle_ms,
             created_at=now,
-            expires_at=now + idle_ms,
+            expires_at=now,
+            expires_by=now + milliseconds(draft.lasting) if draft.lasting else 0,
             content_type=draft.content_type,
             metadata=dict(draft.metadata),
+            notes=dict(draft.notes),
             token=draft.idempotency_key,
             ripe_at=draft.grid.boundary(0),
             wanted_since=now,
@@ -121,7 +124,7 @@ class MemoryIntake:
             raise OffsetMismatch(entry.received, start)
         window = max(self._book.settings.window, entry.ripe_at - entry.stored + config.APPEND_BATCH)
         if finish - entry.stored > window or not self._has_room(entry, start, finish, grid):
-            entry.expires_at = now + entry.idle_ms
+            entry.is_active(now)
             raise Backpressure(entry.received, _RETRY_AFTER)
 
     def _has_room(self, entry: Entry, start: int, finish: int, grid: Grid) -> bool:
@@ -135,7 +138,7 @@ class MemoryIntake:
     def _accept(self, entry: Entry, finish: int, now: int) -> bool:
         """Count the bytes as received; True if a wake-up is to be sent."""
         entry.received = finish
-        entry.expires_at = now + entry.idle_ms
+        entry.is_active(now)
         if finish == entry.length:
             entry.state = State.RECEIVED
         if entry.state is State.RECEIVED or now - entry.told_at >= _TOLD_EVERY:

@@ -1,0 +1,91 @@
+"""``Door``: what all endpoints share: the way to the uploads, the settings, who may do what.
+
+Knows no protocol: it finds an upload for a principal, or says that there is none.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Final, ParamSpec, TypeVar, cast
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+
+from chunkferry.config import Settings
+from chunkferry.errors import UploadNotFound
+from chunkferry.manager import ChunkManager
+from chunkferry.storage import Stores
+from chunkferry.tus.auth import Bearer, NotPermitted
+from chunkferry.tus.hooks import Action, Hooks, Principal
+from chunkferry.upload import ChunkUpload
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: Calls to Redis and stores at one time; each holds a thread while it runs, and no longer.
+_THREADS: Final = 64
+
+
+class Door:
+    """What endpoints work with; one for each application."""
+
+    def __init__(self, manager: ChunkManager, hooks: Hooks) -> None:
+        self.manager = manager
+        self.settings: Settings = manager.settings
+        self.stores = Stores(manager.settings.services)
+        self.hooks = hooks
+        self._bearer = Bearer(manager.settings)
+        self._limiter: CapacityLimiter | None = None
+
+    async def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a blocking ``function`` in a worker thread."""
+        if self._limiter is None:  # it belongs to the event loop, which is there only now
+            self._limiter = CapacityLimiter(_THREADS)
+        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
+
+    async def ask(
+        self, hook: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> object:
+        """Call a hook of the application, be it a plain or a coroutine function."""
+        if inspect.iscoroutinefunction(hook):
+            return await hook(*args, **kwargs)
+        answer = await self.call(hook, *args, **kwargs)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def admit(
+        self, request: Request, action: Action, upload: ChunkUpload | None = None
+    ) -> Principal:
+        """Who sends ``request``, if they may do ``action``.
+
+        Raises:
+            NotPermitted: they may not; 401 without credentials, else 403.
+        """
+        if self.hooks.authorize is None:
+            return self._bearer.principal(request, action)
+        principal = cast(
+            "Principal | None", await self.ask(self.hooks.authorize, request, action, upload)
+        )
+        if principal is None:
+            raise NotPermitted(has_credentials="authorization" in request.headers)
+        return principal
+
+    async def upload(self, request: Request, action: Action) -> ChunkUpload:
+        """The upload of the request's path, as it is now.
+
+        Raises:
+            UploadNotFound: there is none, or it is another principal's.
+            NotPermitted: not for whoever sends this.
+        """
+        upload_id = request.path_params["upload_id"]
+        if self.hooks.authorize is None:
+            # Whoever has no valid token learns nothing, not even which uploads there are.
+            principal = self._bearer.principal(request, action)
+            upload = await self.call(self.manager.get, upload_id)
+        else:
+            upload = await self.call(self.manager.get, upload_id)
+            principal = await self.admit(request, action, upload)
+        if not (principal.is_admin or upload.notes.get("principal", "") == principal.name):
+            raise UploadNotFound(upload_id)
+        return upload
