@@ -62,22 +62,32 @@ def servers(processes: int, workers: int) -> dict[str, Starting]:
     return found
 
 
-def measure(
-    name: str, number: int, start: Starting, connections: Sequence[int], size: int, seconds: float
-) -> list[Turn]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What each server is given."""
+
+    connections: Sequence[int]
+    #: Bytes over all connections together.
+    size: int
+    #: How long small uploads are sent.
+    seconds: float
+
+
+def measure(name: str, number: int, start: Starting, plan: Plan) -> list[Turn]:
     """All loads on one server that is started for them."""
     turns: list[Turn] = []
-    with tempfile.TemporaryDirectory(prefix="chunkferry-bench-") as folder:
-        with start(Path(folder)) as rival:
-            load.whole(rival.files, 1, 1)  # imports and connections
-            for count in connections:
-                whole = partial(load.whole, rival.files, count, size // count)
-                turns.append(_turn(name, number, f"{_text(count)}, MB/s", rival, whole))
-            for count in connections:
-                small = partial(load.small, rival.files, count, 1024, seconds)
-                turns.append(
-                    _turn(name, number, f"{_text(count)}, 1 KiB, requests/s", rival, small)
-                )
+    with (
+        tempfile.TemporaryDirectory(prefix="chunkferry-bench-") as folder,
+        start(Path(folder)) as rival,
+    ):
+        files = rival.files
+        load.whole(files, 1, 1)  # imports and connections
+        for count in plan.connections:
+            whole = partial(load.whole, files, count, plan.size // count)
+            turns.append(_turn(name, number, f"{_text(count)}, MB/s", rival, whole))
+        for count in plan.connections:
+            small = partial(load.small, files, count, 1024, plan.seconds)
+            turns.append(_turn(name, number, f"{_text(count)}, 1 KiB, requests/s", rival, small))
     return turns
 
 
@@ -132,11 +142,12 @@ def main(
     at once, chunkferry's worker takes it there out of Redis.
     """
     chosen = {name: start for name, start in servers(processes, workers).items() if only in name}
+    plan = Plan(connections=connections, size=size, seconds=seconds)
     turns = [
         turn
         for number in range(1, rounds + 1)
         for name, start in chosen.items()
-        for turn in measure(name, number, start, connections, size, seconds)
+        for turn in measure(name, number, start, plan)
     ]
     if as_json:
         click.echo(json.dumps([asdict(turn) for turn in turns]))
@@ -153,7 +164,7 @@ def _show(turns: Sequence[Turn]) -> None:
         of_rival = _medians(turns, text, _RIVAL)
         for name in dict.fromkeys(turn.server for turn in turns):
             accepted, stored = _medians(turns, text, name)
-            ratio = f"{accepted / of_rival[0]:.2f}" if of_rival[0] else "–"
+            ratio = f"{accepted / of_rival[0]:.2f}" if of_rival[0] else ""
             table.add_row(name, f"{accepted:.0f}", f"{stored:.0f}", ratio)
         console.print(table)
 

@@ -68,7 +68,12 @@ class Client:
 
 def whole(files: str, connections: int, size: int) -> Load:
     """One upload of ``size`` bytes over each of ``connections``, all at once."""
-    return _together(files, connections, lambda client, _: (client.upload(size), 1)[1], size)
+
+    def send(client: Client, _: float) -> int:
+        client.upload(size)
+        return 1
+
+    return _together(files, connections, send, size)
 
 
 def small(files: str, connections: int, size: int, seconds: float) -> Load:
