@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -15,6 +16,7 @@ import pytest
 from azure.core import exceptions as azure_errors
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, UserDelegationKey
+from tests import storing
 from tests.servers import scripted
 from tests.servers.azurite import ACCOUNT, KEY
 from tests.servers.scripted import Answer, Handler, ScriptedServer, answer, lose_answer, stall
@@ -248,6 +250,29 @@ def test_a_silent_server_is_given_up(
     server.on("PUT block", stall)
     with pytest.raises(StoreUnavailable, match="ServiceResponse"):
         store_at(server).chunk_file_service().initialize_chunk(new_upload("file", 4))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: s.download("file", io.BytesIO()),
+        lambda s: s.download_range("file", io.BytesIO(), 0, 4),
+        lambda s: s.set_mime_type("file", "text/plain"),
+    ],
+)
+def test_all_requests_of_a_call_share_its_time(
+    case: Case, monkeypatch: pytest.MonkeyPatch, call: Callable[[AzureStore], object]
+) -> None:
+    """What the first of them took is missing to the others."""
+    clock, span = storing.stopped_clock(monkeypatch), timedelta(minutes=40)
+    content_range = {"Content_Range": "bytes 0-3/4", "x_ms_blob_type": "BlockBlob"}
+    case.server.on("HEAD", scripted.after(clock, span, head_of(case.upload)))
+    case.server.on("GET", scripted.after(clock, span, answer(206, "data", **content_range)))
+    case.server.on("PUT properties", scripted.after(clock, span, answer(200, ETag='"0x2"')))
+    call(case.store)
+    case.store.set_timeout(timedelta(hours=1))
+    with pytest.raises(StoreUnavailable, match="not done within 3600 s"):
+        call(case.store)
 
 
 def test_a_lost_lease_is_not_retried(case: Case) -> None:
