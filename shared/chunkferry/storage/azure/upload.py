@@ -17,6 +17,7 @@ from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import manifest
 from chunkferry.storage.azure import blocks, metadata
 from chunkferry.storage.azure.container import bare
+from chunkferry.storage.body import no_heartbeat
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties
@@ -58,7 +59,7 @@ class AzureFileService:
         self._bound = upload
         metadata.encode(upload.upload_id, upload.metadata)  # refused now, not after the last byte
         mark = blocks.mark(upload.upload_id)
-        self._container.stage(self._key, mark, _MARK, _no_heartbeat)
+        self._container.stage(self._key, mark, _MARK, no_heartbeat)
         self._mark = mark
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
@@ -119,7 +120,7 @@ class AzureFileService:
             return
         upload_id = self._upload.upload_id
         guard = blocks.guard(upload_id)
-        self._container.stage(self._key, guard, _MARK, _no_heartbeat)
+        self._container.stage(self._key, guard, _MARK, no_heartbeat)
         confirm()
         self._container.commit(
             self._key, [guard], None, {metadata.UPLOAD_ID: upload_id, metadata.DISCARDED: "1"}
@@ -225,7 +226,3 @@ class AzureFileService:
 
 def _described(found: BlobProperties) -> StoredObject:
     return StoredObject(size=found.size, etag=bare(found.etag))
-
-
-def _no_heartbeat() -> None:
-    """A single byte takes no time to speak of."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from boto3.s3.transfer import TransferConfig
@@ -13,7 +14,8 @@ from chunkferry import parts
 from chunkferry.services import HeadInfo, Object, SignedUrlConfig
 from chunkferry.storage.deadline import Deadline
 from chunkferry.storage.remote import RemoteObjects
-from chunkferry.storage.s3 import errors, ranges, signing, stream
+from chunkferry.storage.s3 import errors, ranges, signing
+from chunkferry.storage.stream import arriving
 from chunkferry.storage.transfer import Fetch, Reader
 
 if TYPE_CHECKING:
@@ -87,7 +89,13 @@ class S3Objects(RemoteObjects["HeadObjectOutputTypeDef"]):
     def _open(self, filepath: str) -> IO[bytes]:
         action = f"reading {filepath!r}"
         body = self._body(filepath, action)
-        return stream.reader(body, action, self._timeout)
+        return arriving(
+            errors.translated(action)(body.read),
+            action,
+            self._timeout,
+            cut=partial(ranges.cut, body),
+            close=body.close,
+        )
 
     def _version(
         self, filepath: str, found: HeadObjectOutputTypeDef, deadline: Deadline
