@@ -40,10 +40,9 @@ class AzureObjects(RemoteObjects[BlobProperties]):
         return bytes(digest) if digest else None
 
     def _page(self, prefix: str, token: str) -> tuple[list[Object], str]:
-        ours = self._container.prefix
-        found, following = self._container.page(ours + prefix, token)
+        found, following = self._container.page(self._container.prefix + prefix, token)
         listed = [
-            Object(filepath=key.removeprefix(ours), content_type=content_type, size=size)
+            Object(filepath=self._container.filepath(key), content_type=content_type, size=size)
             for key, size, content_type in found
         ]
         return listed, following

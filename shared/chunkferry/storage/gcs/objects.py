@@ -36,10 +36,9 @@ class GcsObjects(RemoteObjects[Found]):
         return found.md5
 
     def _page(self, prefix: str, token: str) -> tuple[list[Object], str]:
-        ours = self._bucket.prefix
-        found, following = self._bucket.page(ours + prefix, token)
+        found, following = self._bucket.page(self._bucket.prefix + prefix, token)
         listed = [
-            Object(filepath=key.removeprefix(ours), content_type=content_type, size=size)
+            Object(filepath=self._bucket.filepath(key), content_type=content_type, size=size)
             for key, size, content_type in found
         ]
         return listed, following
