@@ -519,7 +519,7 @@ def test_notes_become_what_azure_takes() -> None:
 )
 def test_credentials_come_from_the_environment(env: dict[str, str], endpoint: str) -> None:
     """In the variables of Azure's own tools; without any, the machine's identity counts."""
-    found = client_module._connect(AzureOptions.model_validate({}), env)
+    found = client_module.connect(AzureOptions.model_validate({}), env)
     assert found.primary_endpoint.partition("?")[0] == endpoint
     if env.keys() == {"AZURE_STORAGE_ACCOUNT"}:
         assert isinstance(found.credential, DefaultAzureCredential)
@@ -528,14 +528,14 @@ def test_credentials_come_from_the_environment(env: dict[str, str], endpoint: st
 def test_no_account_is_refused() -> None:
     """Azure has no default."""
     with pytest.raises(ConfigError, match="AZURE_STORAGE_ACCOUNT"):
-        client_module._connect(AzureOptions.model_validate({}), {})
+        client_module.connect(AzureOptions.model_validate({}), {})
 
 
 def test_a_broken_connection_string_is_not_repeated() -> None:
     """It holds a key."""
     broken = {"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={KEY}"}
     with pytest.raises(ConfigError) as caught:
-        client_module._connect(AzureOptions.model_validate({}), broken)
+        client_module.connect(AzureOptions.model_validate({}), broken)
     assert KEY not in str(caught.value)
 
 
@@ -570,11 +570,11 @@ def test_a_fork_gets_a_client_of_its_own(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sockets cannot be shared among processes."""
-    clients = Container(parse(f"az://box?endpoint_url={server.endpoint}/{ACCOUNT}")).clients
-    before = clients.service()
-    assert clients.service() is before
+    container = Container(parse(f"az://box?endpoint_url={server.endpoint}/{ACCOUNT}"))
+    before = container.service()
+    assert container.service() is before
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert clients.service() is not before
+    assert container.service() is not before
 
 
 def test_the_key_of_the_tests_is_one() -> None:
@@ -600,8 +600,8 @@ def test_an_identity_signs_with_a_key_that_azure_lends(server: ScriptedServer) -
 
     store = store_at(server)
     identity = DefaultAzureCredential()
-    clients = store._container.clients
-    clients._by_process[os.getpid()] = Lending(f"https://{ACCOUNT}.blob.core.windows.net", identity)
+    lending = Lending(f"https://{ACCOUNT}.blob.core.windows.net", identity)
+    store._container.service._made[os.getpid()] = lending
     url = store.signed_url("file", timedelta(hours=1))
     ((start, end),) = asked
     assert start < datetime.now(UTC) < end <= datetime.now(UTC) + timedelta(hours=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core import MatchConditions
@@ -19,8 +21,9 @@ from chunkferry.filepath import MAX_BYTES, check_filepath
 from chunkferry.storage import body
 from chunkferry.storage import url as urls
 from chunkferry.storage.azure import errors, metadata
-from chunkferry.storage.azure.client import Clients
+from chunkferry.storage.azure.client import connect
 from chunkferry.storage.azure.options import AzureOptions
+from chunkferry.storage.per_process import PerProcess
 from chunkferry.storage.place import Place
 
 if TYPE_CHECKING:
@@ -46,11 +49,12 @@ class Container(Place):
         """
         super().__init__(url, "container")
         self.options: Final = urls.validate(url, AzureOptions)
-        self.clients: Final = Clients(self.options, self.name)
+        #: The client of the account.
+        self.service: Final = PerProcess(partial(connect, self.options, os.environ))
 
     def blob(self, key: str) -> BlobClient:
         """The client of one blob. Ask for it inside ``errors.translated``."""
-        return self.clients().get_blob_client(key)
+        return self.service().get_blob_client(self.name, key)
 
     def key(self, filepath: str) -> str:
         """The name of the blob at ``filepath``.
@@ -194,7 +198,8 @@ class Container(Place):
         """One page of a listing: name, size and type of each; and the token of the next page."""
         with errors.translated(f"listing {prefix!r}"):
             pages = (
-                self.clients()
+                self.service()
+                .get_container_client(self.name)
                 .list_blobs(name_starts_with=prefix, include=["metadata"], results_per_page=_PAGE)
                 .by_page(continuation_token=token or None)
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from base64 import b64decode
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from google.api_core.exceptions import GoogleAPICallError, NotFound
@@ -17,6 +18,7 @@ from chunkferry.storage import url as urls
 from chunkferry.storage.gcs import client, errors, metadata
 from chunkferry.storage.gcs.options import GcsOptions
 from chunkferry.storage.gcs.session import Session
+from chunkferry.storage.per_process import PerProcess
 from chunkferry.storage.place import Place
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Bucket(Place):
         """
         super().__init__(url)
         self.options: Final = urls.validate(url, GcsOptions)
-        self._clients: Final = client.Clients(self.options)
+        self._clients: Final = PerProcess(partial(client.connect, self.options))
 
     @property
     def client(self) -> client.Client:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
 from chunkferry.errors import InvalidPath, StoreUnavailable
 from chunkferry.storage import url as urls
+from chunkferry.storage.per_process import PerProcess
 from chunkferry.storage.place import Place
 from chunkferry.storage.s3 import errors, metadata
-from chunkferry.storage.s3.client import Clients
+from chunkferry.storage.s3.client import connect
 from chunkferry.storage.s3.options import S3Options
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Bucket(Place):
         """
         super().__init__(url)
         self.options: Final = urls.validate(url, S3Options)
-        self._clients: Final = Clients(self.options, self.name)
+        self._clients: Final = PerProcess(partial(connect, self.options, self.name))
 
     @property
     def client(self) -> S3Client:
