@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 import redis as redis_py
 from redis.cluster import RedisCluster
 
-from chunkferry import checksums, chunks, config, connection, parts, wakeup
+from chunkferry import checksums, chunks, config, connection, families, parts, wakeup
 from chunkferry.config import Settings
 from chunkferry.errors import (
     Backpressure,
@@ -39,6 +39,7 @@ from chunkferry.notifier import Notifier
 from chunkferry.parts import Grid
 from chunkferry.services import Ledger, Waker
 from chunkferry.state import State
+from chunkferry.tally import Tally
 from chunkferry.upload import ChunkUpload
 
 #: Longest pause between two looks for room, in seconds.
@@ -89,6 +90,7 @@ class ChunkManager:
         self.settings = (settings or config.load()).changed(**changes)
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
+        self._tally = Tally(self._ledger.totals)
         self._waker = waker
         self._ready = False
         self._stop = threading.Event()
@@ -243,6 +245,8 @@ class ChunkManager:
             idempotency_key=check_idempotency_key(idempotency_key),
         )
         created = self._ledger.intake.create(draft)
+        if not created.existed:
+            self._tally.count(families.UPLOADS_CREATED, draft.service)
         if created.wake:
             self._wake(created.upload_id)
         self._keep(created.upload_id, repeatable=bool(idempotency_key))
@@ -357,6 +361,18 @@ class ChunkManager:
             if state in {None, upload.state} and service in {None, upload.service}:
                 yield upload
 
+    # --- for operators -----------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """All that is known of the uploads, for front doors that show it."""
+        return self._ledger
+
+    @property
+    def tally(self) -> Tally:
+        """What this process has counted, for front doors that count as well."""
+        return self._tally
+
     # --- life cycle --------------------------------------------------------------------------
 
     def init(self) -> None:
@@ -437,6 +453,7 @@ class ChunkManager:
         received, grid = offset, self._grid(upload_id)
         for start, pieces in chunks.batches(grid, offset, view):
             accepted = self._append(upload_id, start, pieces, grid, deadline)
+            self._tally.count(families.BYTES_RECEIVED, by=accepted.added)
             if accepted.wake:
                 self._wake(upload_id)
             received = accepted.received
@@ -526,7 +543,7 @@ class ChunkManager:
 
     def _wake(self, upload_id: str) -> None:
         if self._waker is not None:
-            self._waker.wake(upload_id)
+            wakeup.CountedWaker(self._waker, self._tally, "producer").wake(upload_id)
 
     def _known(self, service: str) -> str:
         if service not in self.settings.services:

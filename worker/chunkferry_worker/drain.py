@@ -31,7 +31,7 @@ from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.lease import Aborting, Lease
 from chunkferry_worker.reader import Buffers
-from chunkferry_worker.turn import DrainReport, Turn
+from chunkferry_worker.turn import DrainReport, OnPart, Turn
 from chunkferry_worker.unforeseen import untold
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Drain:
         *,
         worker: str,
         should_stop: Callable[[], bool] = lambda: False,
+        on_part: OnPart = lambda *_: None,
     ) -> None:
         """Drain through ``ledger`` into ``stores``.
 
@@ -62,6 +63,7 @@ class Drain:
             settings: for the lengths of leases and turns.
             worker: the name shown as holder.
             should_stop: True once this process is to end; asked after each part.
+            on_part: told of each part that a store has taken.
         """
         self._ledger = ledger
         self._stores = stores
@@ -69,6 +71,7 @@ class Drain:
         self._settings = settings
         self._worker = worker
         self._should_stop = should_stop
+        self._on_part = on_part
         self._buffers = Buffers()
 
     def run(self, upload_id: str) -> DrainReport:
@@ -141,7 +144,9 @@ class Drain:
             self._waker.wake(report.upload_id)
 
     def _store(self, lease: Lease, service: ChunkFileService, report: DrainReport) -> State | None:
-        turn = Turn(lease, service, self._settings, self._buffers, self._should_stop)
+        turn = Turn(
+            lease, service, self._settings, self._buffers, self._should_stop, on_part=self._on_part
+        )
         try:
             return turn.run(report)
         except IntegrityError:
