@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="principals who may see, cancel and requeue all uploads, as JSON",
     )
+    http_metrics_open: bool = Field(
+        False, description="`/metrics` for everybody, instead of administrators only"
+    )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 
     lease_seconds: PositiveFloat = Field(

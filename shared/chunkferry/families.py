@@ -41,7 +41,9 @@ class Family:
         if len(values) != len(self.labels):
             msg = f"{self.name} has the labels {self.labels}, not {len(values)} of them"
             raise ValueError(msg)
-        return _BAR.join((self.name, *(quote(value, safe=" /:+@") for value in values)))
+        return _BAR.join(
+            (self.name, *(quote(value, safe=" /:+@", errors="replace") for value in values))
+        )
 
     def observed(self, seconds: float, *values: str) -> dict[str, int]:
         """What one observation adds to which fields."""

@@ -388,13 +388,17 @@ class ChunkManager:
         # No lock: threads that come at once all check, and nobody waits for another's network.
         if self._ready:
             return
-        if isinstance(self._ledger, RedisLedger):
-            self._ledger.records.require_usable()
-            self._ledger.intake.require_durability()
+        self.require_usable()
         if self._waker is None:
             wakeup.require_celery()
             self._waker = wakeup.ProducerWaker(self.settings.broker)
         self._ready = True
+
+    def require_usable(self) -> None:
+        """Check Redis, each time this is called; raises as ``init``, but for ``MissingExtra``."""
+        if isinstance(self._ledger, RedisLedger):
+            self._ledger.records.require_usable()
+            self._ledger.intake.require_durability()
 
     def run_uploader(self) -> None:
         """Run a Celery worker and beat inside this process until ``shutdown``.

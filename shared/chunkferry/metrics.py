@@ -1,23 +1,35 @@
-"""The backlog as Prometheus metrics, for any registry: a command's, or a front door's.
+"""Backlog and totals as Prometheus metrics, for any registry: a command's, or a front door's.
 
-Importing this needs the extra ``metrics``. It knows nothing of Redis: whoever mounts it brings what
-reads the backlog, which is asked when somebody scrapes.
+Importing this needs the extra ``metrics``. It knows nothing of Redis: whoever mounts it brings
+what reads them, which is asked when somebody scrapes.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from chunkferry import families
 from chunkferry.errors import ChunkferryError, ConfigError, MissingExtra
 
 try:
-    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client import (
+        CONTENT_TYPE_LATEST,
+        CollectorRegistry,
+        generate_latest,
+        start_http_server,
+    )
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
     from prometheus_client.registry import Collector
 except ModuleNotFoundError as exc:
     raise MissingExtra("metrics", "metrics") from exc
@@ -27,8 +39,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: For so many seconds an answer serves all who ask: the uploads are looked at one by one for it.
+_T = TypeVar("_T")
+
+#: For so many seconds an answer serves all who ask.
 _FRESH: Final = 1.0
+#: And for so many times as long as it took: many uploads, which are looked at one by one, cost
+#: Redis a fifth of its time at most.
+_REST: Final = 4.0
+
+#: Of Prometheus' text format.
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+#: Reads all fields of the totals, such as ``Totals.read``.
+ReadTotals = Callable[[], Mapping[str, int]]
 
 
 class BacklogCollector(Collector):
@@ -36,62 +59,106 @@ class BacklogCollector(Collector):
 
     def __init__(self, read: Callable[[], Backlog]) -> None:
         """Read with ``read``, such as ``Ledger.health.backlog``."""
-        self._read = read
-        self._lock = threading.Lock()
-        self._known: Backlog | None = None
-        self._good_until = 0.0
+        self._answer = _Answer(read, "The backlog")
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """All metrics; ``chunkferry_up`` alone, and 0, while the backlog cannot be read."""
-        backlog = self._backlog()
+        backlog = self._answer.get()
         yield GaugeMetricFamily(
             "chunkferry_up",
             "1 if the Redis of the uploads answered.",
             value=0 if backlog is None else 1,
         )
         if backlog is not None:
-            yield from _families(backlog)
+            yield from _gauges(backlog)
 
-    def _backlog(self) -> Backlog | None:
-        # Those who come while it is being read wait, and take that answer: a crowd costs Redis no
-        # more than one of them.
+
+class TotalsCollector(Collector):
+    """Reads what all processes have counted, once a second at most. Thread-safe."""
+
+    def __init__(self, read: ReadTotals) -> None:
+        """Read with ``read``, such as ``Ledger.totals.read``."""
+        self._answer = _Answer(read, "What was counted")
+
+    def collect(self) -> Iterator[Metric]:
+        """All counters and histograms; none while they cannot be read."""
+        totals = self._answer.get()
+        if totals is not None:
+            for family in families.ALL:
+                yield _histogram(family, totals) if family.bounds else _counter(family, totals)
+
+
+class _Answer(Generic[_T]):
+    """What a question was answered last, which is good for a while."""
+
+    def __init__(self, ask: Callable[[], _T], what: str) -> None:
+        self._ask = ask
+        self._what = what
+        self._lock = threading.Lock()
+        self._known: _T | None = None
+        self._good_until = 0.0
+
+    def get(self) -> _T | None:
+        """The answer; None if there is none."""
+        # Those who come while it is being asked wait, and take that answer: a crowd costs Redis
+        # no more than one of them.
         with self._lock:
-            if time.monotonic() >= self._good_until:
+            began = time.monotonic()
+            if began >= self._good_until:
                 self._known = self._asked()
-                self._good_until = time.monotonic() + _FRESH
+                now = time.monotonic()
+                self._good_until = now + max(_FRESH, (now - began) * _REST)
             return self._known
 
-    def _asked(self) -> Backlog | None:
+    def _asked(self) -> _T | None:
         try:
-            return self._read()
+            return self._ask()
         except ChunkferryError as exc:
             log.warning(
-                "The backlog cannot be read: %s", exc, extra={"action": "scrape", "error": exc.code}
+                "%s cannot be read: %s",
+                self._what,
+                exc,
+                extra={"action": "scrape", "error": exc.code},
             )
             return None
 
 
-def registry(read: Callable[[], Backlog]) -> CollectorRegistry:
-    """A registry with the metrics of the backlog that ``read`` reads, and no others."""
+def registry(read: Callable[[], Backlog], totals: ReadTotals | None = None) -> CollectorRegistry:
+    """A registry with these metrics, and no others.
+
+    Args:
+        read: reads the backlog, such as ``Ledger.health.backlog``.
+        totals: reads what was counted, such as ``Ledger.totals.read``; None to leave it out.
+    """
     found = CollectorRegistry()
     found.register(BacklogCollector(read))
+    if totals is not None:
+        found.register(TotalsCollector(totals))
     return found
 
 
-def text(backlog: Backlog) -> str:
-    """The metrics of one backlog in Prometheus' text format."""
-    return generate_latest(registry(lambda: backlog)).decode()
+def text(backlog: Backlog, totals: Mapping[str, int] | None = None) -> str:
+    """The metrics of one moment in Prometheus' text format."""
+    read = None if totals is None else lambda: totals
+    return exposition(registry(lambda: backlog, read)).decode()
+
+
+def exposition(found: CollectorRegistry) -> bytes:
+    """The metrics of a registry in Prometheus' text format, which is of ``CONTENT_TYPE``."""
+    return generate_latest(found)
 
 
 @contextmanager
-def serving(read: Callable[[], Backlog], host: str, port: int) -> Iterator[int]:
+def serving(
+    read: Callable[[], Backlog], host: str, port: int, *, totals: ReadTotals | None = None
+) -> Iterator[int]:
     """Serve the metrics by HTTP from a thread; yields the port, also where it was 0 for any.
 
     Raises:
         ConfigError: nobody can listen there.
     """
     try:
-        server, thread = start_http_server(port, host, registry(read))
+        server, thread = start_http_server(port, host, registry(read, totals))
     except OSError as exc:
         raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
     try:
@@ -102,7 +169,26 @@ def serving(read: Callable[[], Backlog], host: str, port: int) -> Iterator[int]:
         thread.join()
 
 
-def _families(backlog: Backlog) -> Iterator[GaugeMetricFamily]:
+def _counter(family: families.Family, totals: Mapping[str, int]) -> Metric:
+    metric = CounterMetricFamily(f"chunkferry_{family.name}", family.help, labels=family.labels)
+    for labels, count in families.counts(family, totals):
+        metric.add_metric(labels, count)
+    return metric
+
+
+def _histogram(family: families.Family, totals: Mapping[str, int]) -> Metric:
+    metric = HistogramMetricFamily(f"chunkferry_{family.name}", family.help, labels=family.labels)
+    for labels, found in families.distributions(family, totals):
+        buckets = [(_bound(bound), count) for bound, count in found.buckets.items()]
+        metric.add_metric(labels, buckets, found.total)
+    return metric
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if math.isinf(seconds) else str(float(seconds))
+
+
+def _gauges(backlog: Backlog) -> Iterator[Metric]:
     uploads = GaugeMetricFamily(
         "chunkferry_uploads", "Uploads that have not ended, by state.", labels=["state"]
     )
