@@ -41,9 +41,7 @@ class Family:
         if len(values) != len(self.labels):
             msg = f"{self.name} has the labels {self.labels}, not {len(values)} of them"
             raise ValueError(msg)
-        return _BAR.join(
-            (self.name, *(quote(value, safe=" /:+@", errors="replace") for value in values))
-        )
+        return _BAR.join((self.name, *map(_quoted, values)))
 
     def observed(self, seconds: float, *values: str) -> dict[str, int]:
         """What one observation adds to which fields."""
@@ -63,6 +61,10 @@ class Distribution:
     buckets: Mapping[float, int]
     #: All that was observed, in seconds.
     total: float
+
+
+def _quoted(label: str) -> str:
+    return quote(label, safe=" /:+@", errors="replace")
 
 
 def counts(family: Family, totals: Mapping[str, int]) -> Iterator[tuple[tuple[str, ...], int]]:

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from chunkferry import families
 from chunkferry.errors import ChunkferryError, ConfigError, MissingExtra
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-
 #: For so many seconds an answer serves all who ask.
 _FRESH: Final = 1.0
 #: And for so many times as long as it took: many uploads, which are looked at one by one, cost
@@ -57,51 +56,35 @@ ReadTotals = Callable[[], Mapping[str, int]]
 class BacklogCollector(Collector):
     """Reads the backlog for whoever scrapes, once a second at most. Thread-safe."""
 
-    def __init__(self, read: Callable[[], Backlog]) -> None:
-        """Read with ``read``, such as ``Ledger.health.backlog``."""
-        self._answer = _Answer(read, "The backlog")
+    def __init__(self, read: Callable[[], Backlog], totals: ReadTotals | None = None) -> None:
+        """Read with ``read``, such as ``Ledger.health.backlog``.
+
+        ``totals`` reads what all processes have counted, such as ``Ledger.totals.read``; None to
+        leave that out.
+        """
+        self._read = read
+        self._totals = totals
+        # Those who come while it is being read wait, and take that answer: a crowd costs Redis
+        # no more than one of them.
+        self._lock = threading.Lock()
+        self._known: tuple[Backlog, Mapping[str, int] | None] | None = None
+        self._good_until = 0.0
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; ``chunkferry_up`` alone, and 0, while the backlog cannot be read."""
-        backlog = self._answer.get()
+        """All metrics; ``chunkferry_up`` alone, and 0, while they cannot be read."""
+        known = self._fresh()
         yield GaugeMetricFamily(
             "chunkferry_up",
             "1 if the Redis of the uploads answered.",
-            value=0 if backlog is None else 1,
+            value=0 if known is None else 1,
         )
-        if backlog is not None:
+        if known is not None:
+            backlog, totals = known
             yield from _gauges(backlog)
+            if totals is not None:
+                yield from map(partial(_counted, totals), families.ALL)
 
-
-class TotalsCollector(Collector):
-    """Reads what all processes have counted, once a second at most. Thread-safe."""
-
-    def __init__(self, read: ReadTotals) -> None:
-        """Read with ``read``, such as ``Ledger.totals.read``."""
-        self._answer = _Answer(read, "What was counted")
-
-    def collect(self) -> Iterator[Metric]:
-        """All counters and histograms; none while they cannot be read."""
-        totals = self._answer.get()
-        if totals is not None:
-            for family in families.ALL:
-                yield _histogram(family, totals) if family.bounds else _counter(family, totals)
-
-
-class _Answer(Generic[_T]):
-    """What a question was answered last, which is good for a while."""
-
-    def __init__(self, ask: Callable[[], _T], what: str) -> None:
-        self._ask = ask
-        self._what = what
-        self._lock = threading.Lock()
-        self._known: _T | None = None
-        self._good_until = 0.0
-
-    def get(self) -> _T | None:
-        """The answer; None if there is none."""
-        # Those who come while it is being asked wait, and take that answer: a crowd costs Redis
-        # no more than one of them.
+    def _fresh(self) -> tuple[Backlog, Mapping[str, int] | None] | None:
         with self._lock:
             began = time.monotonic()
             if began >= self._good_until:
@@ -110,13 +93,13 @@ class _Answer(Generic[_T]):
                 self._good_until = now + max(_FRESH, (now - began) * _REST)
             return self._known
 
-    def _asked(self) -> _T | None:
+    def _asked(self) -> tuple[Backlog, Mapping[str, int] | None] | None:
         try:
-            return self._ask()
+            # In this order: where Redis does not answer it is waited for only once.
+            return self._read(), None if self._totals is None else self._totals()
         except ChunkferryError as exc:
             log.warning(
-                "%s cannot be read: %s",
-                self._what,
+                "The metrics cannot be read: %s",
                 exc,
                 extra={"action": "scrape", "error": exc.code},
             )
@@ -131,9 +114,7 @@ def registry(read: Callable[[], Backlog], totals: ReadTotals | None = None) -> C
         totals: reads what was counted, such as ``Ledger.totals.read``; None to leave it out.
     """
     found = CollectorRegistry()
-    found.register(BacklogCollector(read))
-    if totals is not None:
-        found.register(TotalsCollector(totals))
+    found.register(BacklogCollector(read, totals))
     return found
 
 
@@ -169,19 +150,18 @@ def serving(
         thread.join()
 
 
-def _counter(family: families.Family, totals: Mapping[str, int]) -> Metric:
-    metric = CounterMetricFamily(f"chunkferry_{family.name}", family.help, labels=family.labels)
+def _counted(totals: Mapping[str, int], family: families.Family) -> Metric:
+    name = f"chunkferry_{family.name}"
+    if family.bounds:
+        histogram = HistogramMetricFamily(name, family.help, labels=family.labels)
+        for labels, found in families.distributions(family, totals):
+            buckets = [(_bound(bound), count) for bound, count in found.buckets.items()]
+            histogram.add_metric(labels, buckets, found.total)
+        return histogram
+    counter = CounterMetricFamily(name, family.help, labels=family.labels)
     for labels, count in families.counts(family, totals):
-        metric.add_metric(labels, count)
-    return metric
-
-
-def _histogram(family: families.Family, totals: Mapping[str, int]) -> Metric:
-    metric = HistogramMetricFamily(f"chunkferry_{family.name}", family.help, labels=family.labels)
-    for labels, found in families.distributions(family, totals):
-        buckets = [(_bound(bound), count) for bound, count in found.buckets.items()]
-        metric.add_metric(labels, buckets, found.total)
-    return metric
+        counter.add_metric(labels, count)
+    return counter
 
 
 def _bound(seconds: float) -> str:

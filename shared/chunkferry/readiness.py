@@ -60,7 +60,7 @@ class Readiness:
 
 
 class _Question:
-    """One question, in a thread of its own: what is asked may hang for longer than anybody waits."""
+    """One question, in a thread of its own: an answer may take longer than anybody waits."""
 
     def __init__(self, who: str, ask: Callable[[], None]) -> None:
         self._who = who
@@ -104,7 +104,7 @@ def questions(manager: ChunkManager, stores: Stores) -> dict[str, Callable[[], N
     """What to ask for a front door: ``redis``, ``broker``, and ``store NAME`` for each store."""
     return {
         "redis": manager.require_usable,
-        "broker": lambda: require_broker(wakeup.producer_app(manager.settings.broker)),
+        "broker": lambda: _require_broker_at(manager.settings.broker),
         **{f"store {name}": _of_store(stores, name) for name in stores.names},
     }
 
@@ -130,6 +130,11 @@ def require_store(store: ChunkStore) -> None:
             store.head(_NOWHERE)
         case Service():
             store.exists(_NOWHERE)
+
+
+def _require_broker_at(url: str) -> None:
+    with wakeup.producer_app(url) as app:
+        require_broker(app)
 
 
 def _of_store(stores: Stores, name: str) -> Callable[[], None]:

@@ -6,6 +6,7 @@ Knows no upload. To strangers it says yes or no, and nothing of what stands behi
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -83,8 +84,6 @@ class Health:
             from chunkferry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415 - an extra
         except MissingExtra as exc:
             return PlainTextResponse(f"{exc}\n", 501, headers=_HEADERS)
-        # What this process has counted just now is to be seen as well.
-        await self._door.call(self._door.manager.tally.flush)
         content = await self._door.call(exposition, self._registry)
         return Response(content, media_type=CONTENT_TYPE, headers=_HEADERS)
 
@@ -106,9 +105,14 @@ class Health:
     def _registry(self) -> CollectorRegistry:
         from chunkferry.metrics import registry  # noqa: PLC0415 - an extra
 
-        return registry(self._backlog, self._door.manager.ledger.totals.read)
+        return registry(self._backlog, self._totals)
 
     def _backlog(self) -> Backlog:
         # Numbers of a Redis that is laid out otherwise would mean nothing.
         self._door.manager.init()
         return self._door.manager.ledger.health.backlog()
+
+    def _totals(self) -> Mapping[str, int]:
+        # What this process has counted just now is to be seen as well.
+        self._door.manager.tally.flush()
+        return self._door.manager.ledger.totals.read()
