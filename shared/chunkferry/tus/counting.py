@@ -12,6 +12,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chunkferry import families
+from chunkferry.errors import ChunkferryError
 from chunkferry.tally import Tally
 
 #: Where in a request's scope lies what is to be known about its answer.
@@ -36,10 +37,10 @@ class _Exchange:
     code: str = ""
 
 
-def say(scope: Scope, code: str) -> None:
+def say(scope: Scope, error: Exception) -> None:
     """Say with which error a request is answered; nothing happens where nobody counts."""
-    if _KEY in scope:
-        scope[_KEY].code = code
+    if _KEY in scope and isinstance(error, ChunkferryError):
+        scope[_KEY].code = error.code
 
 
 class Counting:
