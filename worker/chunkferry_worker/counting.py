@@ -43,7 +43,7 @@ def _count_drain(tally: Tally, report: DrainReport) -> None:
     elif report.outcome in TERMINAL:
         tally.count(families.UPLOADS_ENDED, report.service, str(report.outcome))
     elif isinstance(report.outcome, Deferral):
-        tally.count(families.STORE_ERRORS, report.service, report.error)
+        tally.count(families.STORE_ERRORS, report.service, report.cause)
         if report.outcome is Deferral.FAILED:
             tally.count(families.UPLOADS_FAILED, report.error)
 

@@ -18,6 +18,7 @@ from chunkferry.config import Settings
 from chunkferry.errors import (
     ChunkferryError,
     ConfigError,
+    InitError,
     IntegrityError,
     LeaseLost,
     RedisUnavailable,
@@ -176,6 +177,8 @@ class Drain:
         upload = lease.upload
         ours = error if isinstance(error, ChunkferryError) else None
         code = report.error = ours.code if ours else "unexpected"
+        behind = error.__cause__ if isinstance(error, InitError) else None
+        report.cause = behind.code if isinstance(behind, ChunkferryError) else code
         text = str(ours) if ours else f"{type(error).__name__} in service {upload.service!r}"
         log.warning(
             "A drain failed: %s",

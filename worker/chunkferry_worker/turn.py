@@ -61,6 +61,8 @@ class DrainReport:
     taken_over: bool = False
     #: What went wrong, by its code.
     error: str = ""
+    #: The code of what was behind that: of the store's own error, where a session was not begun.
+    cause: str = ""
 
 
 class Turn:
