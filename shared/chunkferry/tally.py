@@ -65,6 +65,18 @@ class Tally:
         """
         if time.monotonic() < self._silent_until:
             return
+        try:
+            self.tell()
+        except Exception as exc:
+            self._silent_until = time.monotonic() + _PAUSE
+            log.warning(
+                "What was counted cannot be told yet: %s",
+                exc if isinstance(exc, ChunkferryError) else type(exc).__name__,
+                extra={"action": "tally"},
+            )
+
+    def tell(self) -> None:
+        """As ``flush``, but whatever is wrong is raised."""
         pending = self._own()
         with pending.lock:
             counts, pending.counts = pending.counts, Counter()
@@ -72,17 +84,12 @@ class Tally:
             return
         try:
             self._totals.add(counts)
-        except Exception as exc:
+        except BaseException:
             # Where only the answer was lost these are counted twice: better than an outage in
             # which nothing seems to happen.
             with pending.lock:
                 pending.counts.update(counts)
-            self._silent_until = time.monotonic() + _PAUSE
-            log.warning(
-                "What was counted cannot be told yet: %s",
-                exc if isinstance(exc, ChunkferryError) else type(exc).__name__,
-                extra={"action": "tally"},
-            )
+            raise
 
     def _add(self, counts: Mapping[str, int]) -> None:
         pending = self._own()
@@ -115,6 +122,8 @@ _all: Final = weakref.WeakSet[Tally]()
 
 
 @atexit.register
-def _flush_all() -> None:
-    for tally in list(_all):
-        tally.flush()
+def _tell_all() -> None:
+    # Whoever ends because Redis is away neither waits for it again and again nor complains.
+    with suppress(Exception):
+        for tally in list(_all):
+            tally.tell()

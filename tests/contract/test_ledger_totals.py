@@ -30,7 +30,7 @@ def test_a_full_redis_still_counts(single_world: RedisWorld) -> None:
     """That is when somebody looks at the numbers."""
     world_is_new(single_world)
     client = single_world.client
-    limit = client.config_get("maxmemory")["maxmemory"]
+    limit = str(client.config_get("maxmemory")["maxmemory"])
     client.config_set("maxmemory", MIB)
     try:
         single_world.ledger.totals.add({"sweeps": 1})

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -39,7 +41,15 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
     uploads = TusApp(
         ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
     )
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        # Some servers end by a signal, after which nothing of this process runs any more.
+        await uploads.door.call(uploads.door.manager.tally.flush)
+
     return Starlette(
+        lifespan=lifespan,
         routes=[*mounted("/files", uploads), *Health(uploads.door).routes],
         exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},
     )
