@@ -106,7 +106,9 @@ class Tally:
     def _on_time(self, pending: _Pending) -> None:
         with pending.lock:
             pending.is_timed = False
-        self.flush()
+        # A process that ends tells everything by itself.
+        if threading.main_thread().is_alive():
+            self.flush()
 
     def _own(self) -> _Pending:
         """The counts of this very process: those of its parent are the parent's to tell."""
