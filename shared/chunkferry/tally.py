@@ -67,13 +67,15 @@ class Tally:
             return
         try:
             self.tell()
+        except ChunkferryError as exc:
+            # Everybody else says that Redis is away; only here it does not matter.
+            self._rest(logging.INFO if exc.retryable else logging.WARNING, exc)
         except Exception as exc:
-            self._silent_until = time.monotonic() + _PAUSE
-            log.warning(
-                "What was counted cannot be told yet: %s",
-                exc if isinstance(exc, ChunkferryError) else type(exc).__name__,
-                extra={"action": "tally"},
-            )
+            self._rest(logging.WARNING, type(exc).__name__)
+
+    def _rest(self, level: int, why: object) -> None:
+        self._silent_until = time.monotonic() + _PAUSE
+        log.log(level, "What was counted cannot be told yet: %s", why, extra={"action": "tally"})
 
     def tell(self) -> None:
         """As ``flush``, but whatever is wrong is raised."""
