@@ -38,7 +38,9 @@ class Health:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._readiness = Readiness(readiness.questions(door.manager, door.stores))
+        # Who comes meanwhile waits without a thread, which others need.
         self._asking = Lock()
+        self._scraping = Lock()
         self._known: dict[str, str] = {}
         self._good_until = 0.0
 
@@ -84,11 +86,11 @@ class Health:
             from chunkferry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415 - an extra
         except MissingExtra as exc:
             return PlainTextResponse(f"{exc}\n", 501, headers=_HEADERS)
-        content = await self._door.call(exposition, self._registry)
+        async with self._scraping:
+            content = await self._door.call(exposition, self._registry)
         return Response(content, media_type=CONTENT_TYPE, headers=_HEADERS)
 
     async def _answers(self) -> dict[str, str]:
-        # Who comes meanwhile waits without a thread, and takes the same answers.
         async with self._asking:
             if time.monotonic() >= self._good_until:
                 self._known = await self._door.call(self._readiness.ask)
