@@ -90,7 +90,9 @@ class BacklogCollector(Collector):
             if began >= self._good_until:
                 self._known = self._asked()
                 now = time.monotonic()
-                self._good_until = now + max(_FRESH, (now - began) * _REST)
+                # A failure costs Redis nothing, and is to be over as soon as it is.
+                rest = (now - began) * _REST if self._known else 0.0
+                self._good_until = now + max(_FRESH, rest)
             return self._known
 
     def _asked(self) -> tuple[Backlog, Mapping[str, int] | None] | None:

@@ -66,6 +66,24 @@ def test_many_uploads_are_looked_at_less_often(monkeypatch: pytest.MonkeyPatch) 
     assert read == [0, 10_000]
 
 
+def test_an_outage_is_over_when_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long an answer was waited for in vain, it is asked for again after a second."""
+    clock, is_down = ManualClock(), [True]
+    monkeypatch.setattr(time, "monotonic", lambda: clock() / 1000)
+
+    def backlog() -> Backlog:
+        if is_down.pop():
+            clock.advance(timedelta(seconds=5))
+            raise RedisUnavailable("Redis does not answer")
+        return MemoryLedger().health.backlog()
+
+    found = registry(backlog)
+    assert "chunkferry_up 0.0" in exposition(found).decode()
+    is_down.append(False)
+    clock.advance(timedelta(seconds=1))
+    assert "chunkferry_up 1.0" in exposition(found).decode()
+
+
 def test_a_redis_that_is_away_is_waited_for_once() -> None:
     """A scrape that asks again and again would be given up by Prometheus."""
     asked = list[str]()
