@@ -134,6 +134,15 @@ class Settings(BaseSettings):
         default_factory=list,
         description="principals who may see, cancel and requeue all uploads, as JSON",
     )
+    http_download: Literal["proxy", "redirect"] = Field(
+        "proxy", description="finished objects: served by the front door, or by signed URLs"
+    )
+    http_put_limit: PositiveInt = Field(
+        5 * 1024 * parts.MIB, description="bytes that one PUT to a folder's signed URL may bring"
+    )
+    http_event_readers: PositiveInt = Field(
+        1000, description="connections per process that may read the news of uploads"
+    )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 
     lease_seconds: PositiveFloat = Field(

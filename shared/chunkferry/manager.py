@@ -35,6 +35,7 @@ from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
 from chunkferry.moves import Accepted, Draft
+from chunkferry.news import News
 from chunkferry.notifier import Notifier
 from chunkferry.parts import Grid
 from chunkferry.services import Ledger, Waker
@@ -318,10 +319,19 @@ class ChunkManager:
             InvalidArgument: ``after`` never was an event's id.
             UploadNotFound: there is no such upload.
         """
-        if after is not None and not _EVENT_ID.fullmatch(after):
-            raise InvalidArgument(f"after must be the event_id of a status, not {after!r}")
+        self._check_event_id(after)
         self.get(upload_id)
         return Notifier(self._ledger.records, upload_id, after)
+
+    def news(self, upload_id: str, after: str | None = None) -> News:
+        """The events of an upload, for readers that wait by themselves; see ``watch``.
+
+        Raises:
+            InvalidArgument: ``after`` never was an event's id.
+        """
+        self._check_event_id(after)
+        self.init()
+        return News(self._ledger.records, upload_id, after)
 
     def cancel(self, upload_id: str) -> None:
         """Have the upload removed, here and at its store. Asking twice is fine.
@@ -401,6 +411,10 @@ class ChunkManager:
         self._stop.set()
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _check_event_id(self, event_id: str | None) -> None:
+        if event_id is not None and not _EVENT_ID.fullmatch(event_id):
+            raise InvalidArgument(f"after must be the event_id of a status, not {event_id!r:.100}")
 
     def _take(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 from os import PathLike
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, cast
@@ -151,6 +151,20 @@ class S3Objects:
             deadline,
             concurrency=1,
         )
+
+    def read_version(
+        self, filepath: str, etag: str, start: int, finish: int
+    ) -> Generator[bytes, None, None]:
+        """The bytes [start, finish), as they arrive.
+
+        A connection that S3 closes because the reader pauses is replaced; by ranges, so that no
+        number of pauses is too many.
+        """
+        version = Version(self._bucket, filepath, Deadline(f"reading {filepath!r}"))
+        if version.etag != etag:
+            raise transfer.changed(filepath)
+        for at, to in transfer.spans(start, finish, transfer.RANGE):
+            yield from version.pieces(at, to)
 
     def put(self, filepath: str, reader: BinaryIO) -> None:
         """Store all that ``reader`` holds; in parts if it is large, up to 80 000 MiB."""

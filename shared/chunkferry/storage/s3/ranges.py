@@ -46,6 +46,8 @@ class Version:
         #: Bytes.
         self.size: Final = found["ContentLength"]
         self._etag: Final = found["ETag"]
+        #: Without quotes.
+        self.etag: Final = self._etag.strip('"')
 
     def fetch(self, start: int, finish: int) -> bytes:
         """The bytes [start, finish)."""
