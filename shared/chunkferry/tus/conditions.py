@@ -16,6 +16,16 @@ from typing import Final
 
 from starlette.datastructures import Headers
 
+#: What browsers have to be told of by name: a client may send these, and its script see those.
+REQUEST_HEADERS: Final = (
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Range",
+    "If-Unmodified-Since",
+    "Range",
+)
+RESPONSE_HEADERS: Final = ("Accept-Ranges", "Content-Disposition", "Content-Range", "ETag")
 #: What an entity tag may hold (section 8.8.3), without the bytes that are no ASCII.
 _OPAQUE: Final = re.compile(r"[!#-~]+")
 _TAG: Final = re.compile(r'(W/)?"([!#-~\x80-\xff]*)"')

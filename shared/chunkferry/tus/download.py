@@ -98,7 +98,7 @@ class Downloads:
             found=found,
             headers=presentation.headers(shown),
         )
-        return serving.serve(self._door, request, offer)
+        return await serving.serve(self._door, request, offer)
 
     def _store(self, upload: ChunkUpload) -> serving.Readable:
         return serving.require_readable(self._door.stores[upload.service])

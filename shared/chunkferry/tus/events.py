@@ -84,6 +84,9 @@ class Events:
         known = after is not None and upload.has_ended and await self._door.call(_is_over, news)
         if known:
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=_UNCACHED)
+        # The seat is taken by the response, which nothing comes before.
+        if self._seats.taken >= self._seats.limit:
+            raise TooManyReaders(self._seats.limit)
         return _Reading(self._seats, _frames(self._door, news))
 
 
@@ -100,8 +103,6 @@ class _Reading(StreamingResponse):
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._seats.taken >= self._seats.limit:
-            raise TooManyReaders(self._seats.limit)
         self._seats.taken += 1
         try:
             await super().__call__(scope, receive, send)

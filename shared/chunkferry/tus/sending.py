@@ -35,28 +35,21 @@ class ObjectResponse(StreamingResponse):
     def __init__(
         self,
         door: Door,
-        filepath: str,
+        first: bytes,
         pieces: Generator[bytes, None, None],
         *,
         status_code: int,
         headers: Mapping[str, str],
     ) -> None:
+        """Send ``first``, which ``begun`` returned, and what follows it."""
         super().__init__((), status_code=status_code, headers=headers)
         self._door = door
-        self._filepath = filepath
+        self._first = first
         self._pieces = pieces
-        self._first = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it.
-
-        Raises:
-            ObjectGone: it has just been removed.
-            ChunkferryError: of the store, by its first piece: as long as nothing is sent, it
-                can be told.
-        """
+        """Send it, as long as there is a client."""
         try:
-            self._first = await self._begun()
             await super().__call__(scope, receive, send)
         finally:
             # Also where the client is gone, and this task cancelled.
@@ -71,7 +64,7 @@ class ObjectResponse(StreamingResponse):
         try:
             while piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await self._next()
+                piece = await self._door.fetch(next, self._pieces, b"")
         except (ChunkferryError, FileNotFoundError) as exc:
             # Too late for another status: the server cuts the connection off, as the answer has no
             # end, and the client asks for the rest by a range.
@@ -82,15 +75,18 @@ class ObjectResponse(StreamingResponse):
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _begun(self) -> bytes:
-        try:
-            return await self._next()
-        except FileNotFoundError as exc:
-            raise ObjectGone(self._filepath) from exc
-        except IntegrityError as exc:
-            # Replaced between two calls of ours: the next request finds out by what.
-            raise StoreUnavailable(str(exc)) from exc
 
-    async def _next(self) -> bytes:
-        """The next piece; empty behind the last one."""
-        return await self._door.fetch(next, self._pieces, b"")
+async def begun(door: Door, filepath: str, pieces: Generator[bytes, None, None]) -> bytes:
+    """The first of ``pieces``: as long as nothing is sent, an error can still be told.
+
+    Raises:
+        ObjectGone: there is no object at ``filepath`` any more.
+        StoreError: of the store.
+    """
+    try:
+        return await door.fetch(next, pieces, b"")
+    except FileNotFoundError as exc:
+        raise ObjectGone(filepath) from exc
+    except IntegrityError as exc:
+        # Replaced between two calls of ours: the next request finds out by what.
+        raise StoreUnavailable(str(exc)) from exc

@@ -19,7 +19,7 @@ from chunkferry.storage import transfer
 from chunkferry.tus import conditions
 from chunkferry.tus.conditions import NotSatisfiable, Validators, Verdict
 from chunkferry.tus.door import Door
-from chunkferry.tus.sending import ObjectResponse
+from chunkferry.tus.sending import ObjectResponse, begun
 
 #: Bytes read at once from a store that streams whole objects only.
 _PIECE: Final = 256 * 1024
@@ -68,11 +68,12 @@ class Offer:
     headers: Mapping[str, str]
 
 
-def serve(door: Door, request: Request, offer: Offer) -> Response:
+async def serve(door: Door, request: Request, offer: Offer) -> Response:
     """The answer to ``request``, a GET or HEAD, with the object that is offered.
 
     Raises:
         PreconditionFailed: the request is about another version.
+        ObjectGone, StoreError: it cannot be read.
     """
     version = conditions.validators(offer.found.etag, offer.found.last_modified)
     verdict = conditions.judge(request.headers, version)
@@ -92,10 +93,10 @@ def serve(door: Door, request: Request, offer: Offer) -> Response:
         part = conditions.span(request.headers, version, size) if has_ranges else None
     except NotSatisfiable:
         return _not_satisfiable(size)
-    return _sent(door, offer, part, headers)
+    return await _sent(door, offer, part, headers)
 
 
-def _sent(
+async def _sent(
     door: Door, offer: Offer, part: tuple[int, int] | None, headers: dict[str, str]
 ) -> Response:
     size = offer.found.content_length
@@ -106,7 +107,8 @@ def _sent(
         status = HTTPStatus.PARTIAL_CONTENT
         headers["Content-Range"] = f"bytes {start}-{finish - 1}/{size}"
     pieces = _pieces(offer, start, finish)
-    return ObjectResponse(door, offer.filepath, pieces, status_code=status, headers=headers)
+    first = await begun(door, offer.filepath, pieces)
+    return ObjectResponse(door, first, pieces, status_code=status, headers=headers)
 
 
 def _not_satisfiable(size: int) -> Response:

@@ -13,10 +13,12 @@ from urllib.parse import quote
 from anyio import CapacityLimiter, fail_after, from_thread, to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from chunkferry.errors import ChunkferryError, UrlRefused
 from chunkferry.storage.local import SignedRequest, SigningLocalStore
 from chunkferry.tus import conditions, presentation, serving
+from chunkferry.tus.answers import problem
 from chunkferry.tus.door import Door
 from chunkferry.tus.sending import ObjectGone
 from chunkferry.tus.serving import Offer
@@ -24,8 +26,8 @@ from chunkferry.tus.serving import Offer
 #: Files written at one time. Each holds a thread while its client sends: whoever sends much, or
 #: slowly, should upload in chunks.
 _WRITERS: Final = 16
-#: Seconds for which a client may send nothing.
-_PATIENCE: Final = 30.0
+#: Most bytes of one PUT, unless uploads may have less: what S3 allows.
+_LARGEST: Final = 5 * 1024**3
 #: Of the longest number of bytes that is taken for one.
 _DIGITS: Final = 19
 
@@ -62,8 +64,8 @@ class BodyBrokenOff(ChunkferryError):
     http_status = 408
     retryable = True
 
-    def __init__(self) -> None:
-        super().__init__(f"the body broke off, or nothing came for {_PATIENCE:g} s")
+    def __init__(self, patience: float) -> None:
+        super().__init__(f"the body broke off, or nothing came for {patience:g} s")
 
 
 class WrongType(ChunkferryError):
@@ -77,13 +79,24 @@ class WrongType(ChunkferryError):
 
 
 class SignedObjects:
-    """``GET``, ``HEAD`` and ``PUT`` of what is below the ``base_url`` of a configured folder."""
+    """``GET``, ``HEAD`` and ``PUT`` of what is below the ``base_url`` of a configured folder.
+
+    An ASGI application, to be mounted at each of ``base_paths()``.
+    """
 
     def __init__(self, door: Door) -> None:
         self._door: Final = door
         self._writers: CapacityLimiter | None = None
 
-    async def answer(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        try:
+            response = await self._answer(Request(scope, receive, send))
+        except Exception as exc:
+            response = problem(exc)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
         """What the URL of ``request`` allows.
 
         Raises:
@@ -105,7 +118,11 @@ class SignedObjects:
             "Content-Disposition": signed.disposition or "attachment",
         }
         offer = Offer(store=store, filepath=signed.filepath, found=found, headers=headers)
-        return serving.serve(self._door, request, offer)
+        return await serving.serve(self._door, request, offer)
+
+    def base_paths(self) -> list[str]:
+        """What the paths of such URLs begin with, such as ``/media/``."""
+        return sorted({store.base_path for store in self._stores()})
 
     def _stores(self) -> list[SigningLocalStore]:
         stores = self._door.stores
@@ -128,7 +145,8 @@ class SignedObjects:
     async def _put(
         self, request: Request, store: SigningLocalStore, signed: SignedRequest
     ) -> Response:
-        limit, given = self._door.settings.http_put_limit, request.headers.get("content-type", "")
+        settings, given = self._door.settings, request.headers.get("content-type", "")
+        limit = min(settings.http_max_size or _LARGEST, _LARGEST)
         if signed.content_type and signed.content_type != given:
             raise WrongType(signed.content_type, given)
         # A server lets only numbers through; one that is too long to be read is too large.
@@ -139,7 +157,7 @@ class SignedObjects:
             self._writers = CapacityLimiter(_WRITERS)
         if not self._writers.available_tokens:
             raise TooManyWriters
-        body = cast("BinaryIO", _Body(request, limit))
+        body = cast("BinaryIO", _Body(request, limit, settings.http_body_timeout_seconds))
         await to_thread.run_sync(store.put, signed.filepath, body, limiter=self._writers)
         found = await self._door.fetch(store.head, signed.filepath)
         etag = conditions.validators(found.etag, None).etag
@@ -149,9 +167,10 @@ class SignedObjects:
 class _Body:
     """A request's body as a file that a worker thread reads; what it raises leaves no object."""
 
-    def __init__(self, request: Request, limit: int) -> None:
+    def __init__(self, request: Request, limit: int, patience: float) -> None:
         self._chunks = request.stream()
         self._limit = limit
+        self._patience = patience
         self._count = 0
         self._rest = b""
 
@@ -173,16 +192,16 @@ class _Body:
 
     async def _arrived(self) -> bytes:
         try:
-            with fail_after(_PATIENCE):
+            with fail_after(self._patience):
                 async for chunk in self._chunks:
                     if chunk:
                         return chunk
         except (ClientDisconnect, TimeoutError) as exc:
-            raise BodyBrokenOff from exc
+            raise BodyBrokenOff(self._patience) from exc
         return b""
 
 
 def _target(request: Request) -> str:
     """Path and query, as they were signed: percent-encoded, and with what an app is mounted at."""
     path: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
-    return f"{path.decode('ascii', 'replace')}?{request.url.query}"
+    return f"{path.decode('latin-1')}?{request.scope['query_string'].decode('latin-1')}"
