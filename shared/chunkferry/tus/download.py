@@ -17,9 +17,11 @@ from chunkferry.errors import ChunkferryError, ConfigError, StoreError, UploadCl
 from chunkferry.services import (
     ChunkStore,
     HeadInfo,
+    HeadService,
     Portable,
     SignedUrlConfig,
     SignedUrlService,
+    StoredObject,
 )
 from chunkferry.state import State
 from chunkferry.tus import presentation, serving
@@ -120,6 +122,11 @@ def _object_of(store: serving.Readable, upload: ChunkUpload) -> HeadInfo:
     Raises:
         ObjectGone: it is not there any more.
     """
+    if not isinstance(store, HeadService):
+        made = _made(store, upload)
+        if made is None:
+            raise ObjectGone(upload.filepath)
+        return HeadInfo(exists=True, content_length=made.size)
     found = store.head(upload.filepath)
     if not found.exists:
         raise ObjectGone(upload.filepath)
@@ -128,18 +135,18 @@ def _object_of(store: serving.Readable, upload: ChunkUpload) -> HeadInfo:
         upload.length,
     )
     # A store's tag also changes with a type or metadata; the upload's id in it does not.
-    if not is_the_same and not _carries_id(store, upload, found):
+    if not is_the_same and _made(store, upload) is None:
         raise ObjectGone(upload.filepath)
     return found
 
 
-def _carries_id(store: ChunkStore, upload: ChunkUpload, found: HeadInfo) -> bool:
+def _made(store: ChunkStore, upload: ChunkUpload) -> StoredObject | None:
+    """The object at the path, if it carries the upload's id."""
     service = store.chunk_file_service()
     if not isinstance(service, Portable):
-        return False
+        return None
     service.restore(upload, "")
-    made = service.find_object()
-    return made is not None and (made.etag, made.size) == (found.etag, found.content_length)
+    return service.find_object()
 
 
 def _signed_url(store: ChunkStore, filepath: str, shown: SignedUrlConfig) -> str:

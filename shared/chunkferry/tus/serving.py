@@ -42,10 +42,10 @@ class NotReadable(ChunkferryError):
     http_status = 501
 
     def __init__(self, store: ChunkStore) -> None:
-        super().__init__(f"{type(store).__name__} has neither head nor get: it only takes uploads")
+        super().__init__(f"a {type(store).__name__} has no get: it only takes objects in")
 
 
-class Readable(ChunkStore, Service, HeadService, Protocol):
+class Readable(ChunkStore, Service, Protocol):
     """The least that objects are served from."""
 
 
@@ -137,7 +137,7 @@ def _whole(store: Readable, filepath: str, found: HeadInfo) -> Generator[bytes, 
     """
     with store.get(filepath) as file:
         # As before it was opened: then it is this one that is open.
-        if store.head(filepath) != found:
+        if isinstance(store, HeadService) and store.head(filepath) != found:
             raise transfer.changed(filepath)
         missing = found.content_length
         while piece := file.read(min(_PIECE, missing)):
@@ -148,4 +148,4 @@ def _whole(store: Readable, filepath: str, found: HeadInfo) -> Generator[bytes, 
 
 
 def _is_readable(store: ChunkStore) -> TypeGuard[Readable]:
-    return isinstance(store, Service) and isinstance(store, HeadService)
+    return isinstance(store, Service)

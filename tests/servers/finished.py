@@ -1,0 +1,53 @@
+"""Uploads that are complete, for tests of what comes after: made without a worker process."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from tests.sites import Site
+from tests.storing import Store
+
+from chunkferry import ChunkUpload
+from chunkferry.connection import connect
+from chunkferry.ledger import RedisLedger
+from chunkferry.storage import Stores
+from chunkferry.testing import RecordingWaker
+from chunkferry_worker.drain import Drain
+
+
+def finish(site: Site) -> None:
+    """Do what workers would do, until nothing is left to do."""
+    settings, waker = site.settings(), RecordingWaker()
+    ledger = RedisLedger(connect(settings.redis_url), settings)
+    drain = Drain(ledger, Stores(settings.services), waker, settings, worker="test")
+    for upload in list(site.manager(lose_wake_ups=True).list_uploads()):
+        if not upload.has_ended:
+            drain.run(upload.upload_id)
+
+
+def store_of(site: Site) -> Store:
+    """The site's store."""
+    return cast("Store", Stores(site.settings().services)["default"])
+
+
+def finished(
+    site: Site,
+    data: bytes,
+    *,
+    filepath: str = "a/b",
+    content_type: str = "",
+    metadata: dict[str, str] | None = None,
+    notes: dict[str, str] | None = None,
+) -> ChunkUpload:
+    """A complete upload of ``data``."""
+    manager = site.manager(lose_wake_ups=True)
+    upload = manager.create(
+        filepath, len(data), content_type=content_type, metadata=metadata, notes=notes
+    )
+    for at in range(0, len(data), manager.chunk_size):
+        manager.append(upload.upload_id, at, data[at : at + manager.chunk_size])
+        finish(site)
+    finish(site)
+    found = manager.get(upload.upload_id)
+    assert found.is_complete, found
+    return found
