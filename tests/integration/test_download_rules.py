@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
-from tests.servers.finished import finished
+from tests.servers.finished import finished, store_of
 from tests.servers.inside import served
 from tests.servers.s3 import S3Server
 from tests.sites import Site
+from tests.waiting import wait_until
 
 from chunkferry import ChunkUpload
 from chunkferry.parts import MIB
+from chunkferry.services import SignedUrlConfig, SignedUrlUploadService
 from chunkferry.tus import asgi
+from chunkferry.tus import signed as signed_objects
 
 DATA = os.urandom(MIB + 7)
 
@@ -214,3 +219,75 @@ def test_a_folders_signed_url_is_served(signing: Site) -> None:
         assert refused(web.get(signed.replace("bin?", "bim?"))) == (403, "url_refused", "")
         assert refused(web.get("/media/a")) == (403, "url_refused", "")
         assert web.put(signed, content=b"x").status_code == httpx.codes.FORBIDDEN
+
+
+def put_url(site: Site, web: httpx.Client, filepath: str = "in/box", content_type: str = "") -> str:
+    """A URL to write a file with."""
+    store = store_of(site)
+    assert isinstance(store, SignedUrlUploadService)
+    config = SignedUrlConfig(content_type=content_type)
+    return here(web, store.put_signed_url(filepath, timedelta(minutes=5), config))
+
+
+def test_a_folders_signed_url_takes_a_file(signing: Site) -> None:
+    """PUT, with the type it was signed for, in place of what is there."""
+    with door(signing) as web:
+        signed = put_url(signing, web, content_type="image/png")
+        assert refused(web.put(signed, content=b"x")) == (415, "wrong_type", "")
+        for data in (b"first", DATA):
+            answer = web.put(signed, content=data, headers={"Content-Type": "image/png"})
+            assert answer.status_code == httpx.codes.OK
+            assert answer.headers["etag"] == f'"{store_of(signing).head("in/box").etag}"'
+            assert signing.stored("in/box") == data
+        assert web.get(signed).status_code == httpx.codes.FORBIDDEN
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_file_that_is_too_large_is_not_taken(signing: Site, announced: bool) -> None:
+    """413, and the old one stays; whether or not its size was told before."""
+    with door(signing, http_max_size=len(DATA) - 1) as web:
+        signed = put_url(signing, web)
+        assert web.put(signed, content=b"old").status_code == httpx.codes.OK
+        content = DATA if announced else iter([DATA[:9], DATA[9:]])
+        assert refused(web.put(signed, content=content)) == (413, "too_large", "")
+        assert web.put(signed, content=iter([DATA[1:]])).status_code == httpx.codes.OK
+        assert signing.stored("in/box") == DATA[1:]
+
+
+def test_a_file_that_breaks_off_is_not_taken(signing: Site) -> None:
+    """Nothing is there, nor anything unfinished, when its client is gone."""
+    with door(signing) as web:
+        signed = urlsplit(put_url(signing, web))
+        with socket.create_connection((signed.hostname, signed.port)) as made:
+            lines = [f"PUT {signed.path}?{signed.query} HTTP/1.1", "Host: x", "Content-Length: 9"]
+            made.sendall("\r\n".join([*lines, "", "half"]).encode())
+            staging = signing.folder / "objects/.chunkferry"
+            wait_until(lambda: staging.is_dir() and any(staging.iterdir()), what="it is written")
+        wait_until(lambda: not any(staging.iterdir()), what="it is dropped")
+    assert not store_of(signing).exists("in/box")
+
+
+def test_a_client_that_stalls_is_given_up(signing: Site) -> None:
+    """408, when it has sent nothing for as long as a body may pause; its thread is free."""
+    with door(signing, http_body_timeout_seconds=0.2) as web:
+        signed = urlsplit(put_url(signing, web))
+        with socket.create_connection((signed.hostname, signed.port)) as made:
+            made.settimeout(20)
+            lines = [f"PUT {signed.path}?{signed.query} HTTP/1.1", "Host: x", "Content-Length: 9"]
+            made.sendall("\r\n".join([*lines, "", "half"]).encode())
+            assert made.recv(12) == b"HTTP/1.1 408"
+    assert not store_of(signing).exists("in/box")
+
+
+def test_so_many_files_are_written_at_once(signing: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 for one more, with when to try again: whoever writes holds a thread."""
+    monkeypatch.setattr(signed_objects, "_WRITERS", 1)
+    with door(signing) as web:
+        first, second = (urlsplit(put_url(signing, web, name)) for name in ("a", "b"))
+        with socket.create_connection((first.hostname, first.port)) as made:
+            lines = [f"PUT {first.path}?{first.query} HTTP/1.1", "Host: x", "Content-Length: 9"]
+            made.sendall("\r\n".join([*lines, "", "half"]).encode())
+            staging = signing.folder / "objects/.chunkferry"
+            wait_until(lambda: staging.is_dir() and any(staging.iterdir()), what="it is written")
+            answer = web.put(second.geturl(), content=b"x")
+        assert refused(answer) == (503, "too_many_writers", "1")

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.servers.finished import finish, finished
+from tests.servers.finished import fail, finish, finished
 from tests.servers.front import TUS, StartFront
 from tests.servers.inside import served
 from tests.servers.redis import FreshRedis
@@ -148,17 +148,14 @@ def test_whoever_knows_the_end_stays_away(site: Site, web: httpx.Client) -> None
 
 def test_a_failed_upload_may_go_on(site: Site, web: httpx.Client) -> None:
     """``failed`` with its reason is not the end: after a requeue, more comes."""
-    (site.folder / "objects").write_text("no folder")
     manager = site.manager(lose_wake_ups=True)
     upload = manager.create("a/b", 1)
     manager.append(upload.upload_id, 0, b"x")
     with reading(web, upload.upload_id) as reader:
         told = iter(reader)
-        finish(site)
+        fail(site, upload.upload_id, "store_refused", "no room")
         failed = next(event for event in told if event.name == "failed")
-        assert (failed.data["state"], failed.data["error_code"]) == ("failed", "store_refused")
-        assert failed.data["error"]
-        (site.folder / "objects").unlink()
+        assert (failed.data["error_code"], failed.data["error"]) == ("store_refused", "no room")
         manager.requeue(upload.upload_id)
         finish(site)
         assert names(list(told))[-1] == "complete"
@@ -212,11 +209,11 @@ def test_there_are_so_many_readers(site: Site) -> None:
     where = f"/files/{upload.upload_id}/events"
     with served(asgi.site(site.settings().changed(http_event_readers=2))) as web:
         with ExitStack() as stack:
-            for _ in range(2):
-                next(iter(stack.enter_context(reading(web, upload.upload_id))))
+            readers = [stack.enter_context(reading(web, upload.upload_id)) for _ in range(2)]
             answer = web.get(where)
             assert (answer.status_code, answer.json()["code"]) == (503, "too_many_readers")
             assert answer.headers["retry-after"] == "5"
+            assert [next(iter(reader)).name for reader in readers] == ["received"] * 2
 
         def has_seat() -> bool:
             with web.stream("GET", where) as tried:

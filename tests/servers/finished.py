@@ -25,6 +25,14 @@ def finish(site: Site) -> None:
             drain.run(upload.upload_id)
 
 
+def fail(site: Site, upload_id: str, code: str, error: str) -> None:
+    """Have an upload fail, as a worker does it."""
+    settings = site.settings()
+    leases = RedisLedger(connect(settings.redis_url), settings).leases
+    leases.acquire(upload_id, "nonce", "test")
+    leases.fail(upload_id, "nonce", code, error)
+
+
 def store_of(site: Site) -> Store:
     """The site's store."""
     return cast("Store", Stores(site.settings().services)["default"])
