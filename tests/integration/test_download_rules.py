@@ -233,7 +233,7 @@ def test_a_folders_signed_url_takes_a_file(signing: Site) -> None:
     """PUT, with the type it was signed for, in place of what is there."""
     with door(signing) as web:
         signed = put_url(signing, web, content_type="image/png")
-        assert refused(web.put(signed, content=b"x")) == (415, "wrong_type", "")
+        assert refused(web.put(signed, content=b"x")) == (415, "media_type", "")
         for data in (b"first", DATA):
             answer = web.put(signed, content=data, headers={"Content-Type": "image/png"})
             assert answer.status_code == httpx.codes.OK
@@ -268,14 +268,14 @@ def test_a_file_that_breaks_off_is_not_taken(signing: Site) -> None:
 
 
 def test_a_client_that_stalls_is_given_up(signing: Site) -> None:
-    """408, when it has sent nothing for as long as a body may pause; its thread is free."""
+    """503, when it has sent nothing for as long as a body may pause; its thread is free."""
     with door(signing, http_body_timeout_seconds=0.2) as web:
         signed = urlsplit(put_url(signing, web))
         with socket.create_connection((signed.hostname, signed.port)) as made:
             made.settimeout(20)
             lines = [f"PUT {signed.path}?{signed.query} HTTP/1.1", "Host: x", "Content-Length: 9"]
             made.sendall("\r\n".join([*lines, "", "half"]).encode())
-            assert made.recv(12) == b"HTTP/1.1 408"
+            assert made.recv(12) == b"HTTP/1.1 503"
     assert not store_of(signing).exists("in/box")
 
 

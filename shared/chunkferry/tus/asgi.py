@@ -9,14 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import BaseRoute, Mount
 
 from chunkferry import config
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus.app import TusApp, middleware
+from chunkferry.tus.app import TusApp, middleware, mounted
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Hooks
 from chunkferry.tus.signed import SignedObjects
@@ -48,19 +47,6 @@ def signed_objects(door: Door) -> list[BaseRoute]:
     objects = SignedObjects(door)
     guarded = Starlette(routes=[Mount("/", objects)], middleware=middleware(door.settings))
     return [Mount(path, guarded) for path in objects.base_paths()]
-
-
-def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:
-    """Routes by which ``app`` serves ``path`` with and without a slash at the end.
-
-    A mount alone answers the latter with a redirect, which costs the client its body.
-    """
-
-    class Bare:
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "root_path": scope.get("root_path", "") + path}, receive, send)
-
-    return Route(path, Bare()), Mount(path, app)
 
 
 def named_hooks(name: str) -> Hooks:

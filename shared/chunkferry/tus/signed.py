@@ -19,7 +19,9 @@ from chunkferry.errors import ChunkferryError, UrlRefused
 from chunkferry.storage.local import SignedRequest, SigningLocalStore
 from chunkferry.tus import conditions, presentation, serving
 from chunkferry.tus.answers import problem
+from chunkferry.tus.body import Disconnected, SlowBody, TooLarge
 from chunkferry.tus.door import Door
+from chunkferry.tus.protocol import WrongMediaType
 from chunkferry.tus.sending import ObjectGone
 from chunkferry.tus.serving import Offer
 
@@ -30,18 +32,6 @@ _WRITERS: Final = 16
 _LARGEST: Final = 5 * 1024**3
 #: Of the longest number of bytes that is taken for one.
 _DIGITS: Final = 19
-
-
-class TooLarge(ChunkferryError):
-    """The file has more bytes than one request may bring."""
-
-    code = "too_large"
-    http_status = 413
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"expected {limit} bytes at most, there are more: upload larger files in chunks"
-        )
 
 
 class TooManyWriters(ChunkferryError):
@@ -55,27 +45,6 @@ class TooManyWriters(ChunkferryError):
 
     def __init__(self) -> None:
         super().__init__(f"{_WRITERS} files are being written: try again when one is done")
-
-
-class BodyBrokenOff(ChunkferryError):
-    """A request's body ended before its end, or stalled; nothing was stored."""
-
-    code = "body_broken_off"
-    http_status = 408
-    retryable = True
-
-    def __init__(self, patience: float) -> None:
-        super().__init__(f"the body broke off, or nothing came for {patience:g} s")
-
-
-class WrongType(ChunkferryError):
-    """The ``Content-Type`` of a request is not the one its URL was signed for."""
-
-    code = "wrong_type"
-    http_status = 415
-
-    def __init__(self, expected: str, actual: str) -> None:
-        super().__init__(f"expected the Content-Type {expected!r}, got {actual!r}")
 
 
 class SignedObjects:
@@ -102,7 +71,7 @@ class SignedObjects:
         Raises:
             UrlRefused: it was not signed, not for this, or has expired.
             ObjectGone: there is no such file.
-            TooLarge, TooManyWriters, BodyBrokenOff, WrongType: nothing was stored.
+            TooLarge, TooManyWriters, WrongMediaType, Disconnected, SlowBody: nothing was stored.
             PreconditionFailed, StoreError: as ``serving.serve``.
         """
         store, signed = await self._door.call(self._verified, request.method, _target(request))
@@ -148,11 +117,11 @@ class SignedObjects:
         settings, given = self._door.settings, request.headers.get("content-type", "")
         limit = min(settings.http_max_size or _LARGEST, _LARGEST)
         if signed.content_type and signed.content_type != given:
-            raise WrongType(signed.content_type, given)
+            raise WrongMediaType(signed.content_type, given)
         # A server lets only numbers through; one that is too long to be read is too large.
         announced = request.headers.get("content-length", "0")
         if len(announced) > _DIGITS or int(announced) > limit:
-            raise TooLarge(limit)
+            raise TooLarge("a file that comes in one request", limit)
         if self._writers is None:
             self._writers = CapacityLimiter(_WRITERS)
         if not self._writers.available_tokens:
@@ -179,13 +148,13 @@ class _Body:
 
         Raises:
             TooLarge: there are more than may be.
-            BodyBrokenOff: the client is gone, or sends nothing.
+            Disconnected, SlowBody: the client is gone, or sends nothing.
         """
         if not self._rest:
             self._rest = from_thread.run(self._arrived)
             self._count += len(self._rest)
         if self._count > self._limit:
-            raise TooLarge(self._limit)
+            raise TooLarge("a file that comes in one request", self._limit)
         end = len(self._rest) if size is None or size < 0 else size
         taken, self._rest = self._rest[:end], self._rest[end:]
         return taken
@@ -196,8 +165,10 @@ class _Body:
                 async for chunk in self._chunks:
                     if chunk:
                         return chunk
-        except (ClientDisconnect, TimeoutError) as exc:
-            raise BodyBrokenOff(self._patience) from exc
+        except ClientDisconnect as exc:
+            raise Disconnected("the client went away before its body ended") from exc
+        except TimeoutError as exc:
+            raise SlowBody(self._patience) from exc
         return b""
 
 
