@@ -445,8 +445,10 @@ def test_an_object_with_our_id_is_proof(world: World, make: Callable[[World], st
 
 def test_the_version_of_the_object_is_kept(world: World) -> None:
     """With it, nobody takes the object of a later upload for this one's."""
-    assert world.get(world.received()).etag == ""
-    assert world.get(world.complete()).etag == "e"
+    upload_id = world.completing()
+    assert world.get(upload_id).etag == ""
+    world.finish(upload_id, Ending.COMPLETE, size=24)
+    assert world.get(upload_id).etag == "e"
 
 
 @pytest.mark.parametrize(

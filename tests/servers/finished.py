@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from tests.sites import Site
 from tests.storing import Store
 
 from chunkferry import ChunkUpload
+from chunkferry.config import Settings
 from chunkferry.connection import connect
 from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
@@ -15,22 +18,30 @@ from chunkferry.testing import RecordingWaker
 from chunkferry_worker.drain import Drain
 
 
+@contextmanager
+def _ledger(settings: Settings) -> Iterator[RedisLedger]:
+    made = RedisLedger(connect(settings.redis_url), settings)
+    yield made
+    made.records._client.close()
+    made.records._waiting.close()
+
+
 def finish(site: Site) -> None:
     """Do what workers would do, until nothing is left to do."""
-    settings, waker = site.settings(), RecordingWaker()
-    ledger = RedisLedger(connect(settings.redis_url), settings)
-    drain = Drain(ledger, Stores(settings.services), waker, settings, worker="test")
-    for upload in list(site.manager(lose_wake_ups=True).list_uploads()):
-        if not upload.has_ended:
-            drain.run(upload.upload_id)
+    settings = site.settings()
+    with _ledger(settings) as ledger:
+        stores = Stores(settings.services)
+        drain = Drain(ledger, stores, RecordingWaker(), settings, worker="test")
+        for upload in list(ledger.records.list_uploads()):
+            if not upload.has_ended:
+                drain.run(upload.upload_id)
 
 
 def fail(site: Site, upload_id: str, code: str, error: str) -> None:
     """Have an upload fail, as a worker does it."""
-    settings = site.settings()
-    leases = RedisLedger(connect(settings.redis_url), settings).leases
-    leases.acquire(upload_id, "nonce", "test")
-    leases.fail(upload_id, "nonce", code, error)
+    with _ledger(site.settings()) as ledger:
+        ledger.leases.acquire(upload_id, "nonce", "test")
+        ledger.leases.fail(upload_id, "nonce", code, error)
 
 
 def store_of(site: Site) -> Store:

@@ -12,12 +12,15 @@ from contextlib import contextmanager
 
 import httpx
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 from tests.waiting import wait_until
+
+from chunkferry.ledger.records import RedisRecords
+from chunkferry.tus.app import TusApp
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[httpx.Client]:
+def served(app: Starlette) -> Iterator[httpx.Client]:
     """A client of ``app``, which does not go on to where it is redirected."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
     server = uvicorn.Server(
@@ -34,3 +37,15 @@ def served(app: ASGIApp) -> Iterator[httpx.Client]:
         server.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
+        _let_go(app)
+
+
+def _let_go(app: Starlette) -> None:
+    """Close the connections to Redis, which a process ends by ending."""
+    for route in app.routes:
+        uploads = getattr(route, "app", None)
+        if isinstance(uploads, TusApp):
+            records = uploads.door.manager._ledger.records
+            assert isinstance(records, RedisRecords)
+            records._client.close()
+            records._waiting.close()
