@@ -70,10 +70,10 @@ def check_range(start: int, finish: int) -> tuple[int, int]:
     return start, finish
 
 
-def spans(start: int, finish: int, size: int = SPAN) -> Iterator[tuple[int, int]]:
-    """``[start, finish)`` as ranges of ``size`` bytes, one after the other."""
-    for at in range(start, finish, size):
-        yield at, min(at + size, finish)
+def spans(start: int, finish: int) -> Iterator[tuple[int, int]]:
+    """``[start, finish)`` as ranges of ``SPAN`` bytes, one after the other."""
+    for at in range(start, finish, SPAN):
+        yield at, min(at + SPAN, finish)
 
 
 def changed(filepath: str) -> IntegrityError:
