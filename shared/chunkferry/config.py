@@ -176,6 +176,12 @@ class Settings(BaseSettings):
     http_trailers: bool = Field(
         False, description="whether the HTTP server hands on what follows a body; uvicorn does"
     )
+    http_download: Literal["proxy", "redirect"] = Field(
+        "proxy", description="finished objects: served by the front door, or by signed URLs"
+    )
+    http_event_readers: PositiveInt = Field(
+        1000, description="connections per process that may read the news of uploads"
+    )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 
     lease_seconds: PositiveFloat = Field(

@@ -31,6 +31,7 @@ from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
 from chunkferry.moves import Draft
+from chunkferry.news import News
 from chunkferry.notifier import Notifier
 from chunkferry.sender import Sender
 from chunkferry.services import Ledger, Waker
@@ -330,10 +331,19 @@ class ChunkManager:
             InvalidArgument: ``after`` never was an event's id.
             UploadNotFound: there is no such upload.
         """
-        if after is not None and not _EVENT_ID.fullmatch(after):
-            raise InvalidArgument(f"after must be the event_id of a status, not {after!r}")
+        _check_event_id(after)
         self.get(upload_id)
         return Notifier(self._ledger.records, upload_id, after)
+
+    def news(self, upload_id: str, after: str | None = None) -> News:
+        """The events of an upload, for readers that wait by themselves; see ``watch``.
+
+        Raises:
+            InvalidArgument: ``after`` never was an event's id.
+        """
+        _check_event_id(after)
+        self.init()
+        return News(self._ledger.records, upload_id, after)
 
     def cancel(self, upload_id: str) -> None:
         """Have the upload removed, here and at its store. Asking twice is fine.
@@ -488,3 +498,8 @@ def _ledger(client: str | redis_py.Redis | RedisCluster | None, settings: Settin
     if client is None or isinstance(client, str):
         return RedisLedger(connection.connect(settings.redis_url), settings)
     return RedisLedger(connection.adopt(client), settings)
+
+
+def _check_event_id(event_id: str | None) -> None:
+    if event_id is not None and not _EVENT_ID.fullmatch(event_id):
+        raise InvalidArgument(f"after must be the event_id of a status, not {event_id!r:.100}")
