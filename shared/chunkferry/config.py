@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from chunkferry import parts
+from chunkferry import parts, webhooks
 from chunkferry.errors import ConfigError
 
 #: What must fit into a window beside a whole part: the largest transaction of an append.
@@ -244,6 +244,10 @@ class Settings(BaseSettings):
         if self.webhook_urls and not self.webhook_secrets:
             msg = "webhook_urls needs webhook_secrets: what is posted is signed"
             raise ValueError(msg)
+        for secret in self.webhook_secrets:
+            webhooks.key(secret.get_secret_value())
+        for url in self.webhook_urls:
+            webhooks.check_url(url.get_secret_value(), allow_private=self.webhook_allow_private)
         return self
 
     @model_validator(mode="after")

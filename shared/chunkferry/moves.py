@@ -152,6 +152,8 @@ class Letter:
     kind: str
     #: Whom it was for: a name that holds no secret.
     sink: str
+    #: What tellers know that receiver by.
+    sink_name: str
     #: Number of the change it tells of.
     index: int
     #: What became of the last try, in a sentence.

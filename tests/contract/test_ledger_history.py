@@ -270,6 +270,7 @@ def letter(world: World, number: int = 1) -> Letter:
         event_id=f"{upload.upload_id}.{number}",
         kind="upload.failed",
         sink="https://example.org",
+        sink_name="webhook:1",
         index=number,
         error="answered 500",
         attempts=7,

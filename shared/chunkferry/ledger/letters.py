@@ -82,10 +82,10 @@ def dump(letter: Letter) -> str:
     )
 
 
-_FIELDS: Final = ("event_id", "kind", "sink", "index", "error", "attempts")
+_FIELDS: Final = ("event_id", "kind", "sink", "sink_name", "index", "error", "attempts")
 _OF_UPLOAD: Final = (
     *("upload_id", "filepath", "service", "state", "length", "received", "stored"),
-    *("content_type", "metadata", "notes", "error", "error_code", "crc32c", "etag"),
+    *("content_type", "metadata", "notes", "error", "error_code", "epoch", "crc32c", "etag"),
 )
 
 

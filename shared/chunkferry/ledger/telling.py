@@ -9,7 +9,7 @@ from chunkferry import keys
 from chunkferry.config import Settings
 from chunkferry.ledger.agenda import ripe
 from chunkferry.ledger.records import fields
-from chunkferry.ledger.scripts import Scripts, milliseconds, of
+from chunkferry.ledger.scripts import Question, Scripts, milliseconds, of
 from chunkferry.moves import Told, Turn
 from chunkferry.upload import from_hashes
 
@@ -35,9 +35,11 @@ class RedisTelling:
 
     def begin(self, upload_id: str, nonce: str, span: timedelta) -> Turn | None:
         """Take the turn; see ``services.Telling``."""
-        args = {"upload_id": upload_id, "nonce": nonce, "turn_ms": milliseconds(span)}
-        names = of(upload_id, "intake", "work", "telling")
-        match self._scripts.ask("begin_telling", [(names, args)]):
+        question: Question = (
+            of(upload_id, "intake", "work", "telling"),
+            {"upload_id": upload_id, "nonce": nonce, "turn_ms": milliseconds(span)},
+        )
+        match self._scripts.ask("begin_telling", [question]):
             case [[b"begun", now, intake, work]]:
                 known = fields(work)
                 return Turn(
