@@ -20,4 +20,5 @@ pytest_plugins = [
     "tests.ledgers",
     "tests.producing",
     "tests.servers.rabbitmq",
+    "tests.servers.receiver",
 ]

@@ -10,7 +10,8 @@ import hashlib
 import socket
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
@@ -31,6 +32,8 @@ from chunkferry_worker.delivery import DeliveryFailed
 _CONNECT: Final = 5.0
 _READ: Final = 10.0
 _ALL: Final = 20.0
+#: What the system's resolver may take before that; it knows no bound of ours.
+_RESOLVE: Final = 10.0
 #: Longest pause that a receiver may ask for.
 _MAX_RETRY_AFTER: Final = timedelta(hours=1)
 _AGENT: Final = f"chunkferry/{version('chunkferry')}"
@@ -51,7 +54,7 @@ class Webhook:
         self._allow_private = settings.webhook_allow_private
         self.name = f"webhook:{hashlib.sha256(url.encode()).hexdigest()[:16]}"
         self.shown = webhooks.shown(url)
-        self.span = timedelta(seconds=_ALL + _CONNECT)
+        self.span = timedelta(seconds=_RESOLVE + _ALL)
 
     def takes(self, event: Event) -> bool:
         """All of them."""
@@ -86,24 +89,21 @@ class Webhook:
 
     def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
         """The status of the answer and its ``Retry-After``."""
-        connection = self._connection()
-        with closing(connection):
-            # Each piece of an answer has its time; one that comes drop by drop has this.
-            deadline = threading.Timer(_ALL, _cut, [connection])
-            deadline.daemon = True
-            deadline.start()
+        with closing(self._connection()) as connection, _deadline(connection) as is_over:
             try:
                 connection.connect()
                 connection.timeout = _READ
                 connection.request("POST", self._target, body, headers, preload_content=False)
-                answer = connection.getresponse()
-                return answer.status, answer.headers.get("Retry-After", "")
+                with closing(connection.getresponse()) as answer:
+                    status, retry_after = answer.status, answer.headers.get("Retry-After", "")
             except (HTTPError, HTTPException, OSError, ValueError, AttributeError) as exc:
                 # Their text may quote the URL. The last two are what is left of a connection
-                # that the deadline has cut.
-                raise DeliveryFailed(f"{self.shown} did not answer: {type(exc).__name__}") from None
-            finally:
-                deadline.cancel()
+                # that was cut.
+                kind = "Timeout" if is_over.is_set() else type(exc).__name__
+                raise DeliveryFailed(f"{self.shown} did not answer: {kind}") from None
+            if is_over.is_set():  # what is cut in the middle of its headers looks like an answer
+                raise DeliveryFailed(f"{self.shown} did not answer: Timeout")
+            return status, retry_after
 
     def _connection(self) -> HTTPConnection:
         address = addresses.resolve(self._host, self._port, allow_private=self._allow_private)
@@ -119,10 +119,27 @@ class Webhook:
         )
 
 
-def _cut(connection: HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+@contextmanager
+def _deadline(connection: HTTPConnection) -> Iterator[threading.Event]:
+    """Cut the connection when its time is over; the event says whether that has happened.
+
+    Each piece of an answer has its own time; one that comes drop by drop has this.
+    """
+    is_over = threading.Event()
+
+    def cut() -> None:
+        is_over.set()
+        if connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(_ALL, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_over
+    finally:
+        timer.cancel()
 
 
 def _span(retry_after: str) -> timedelta | None:
