@@ -6,10 +6,13 @@ A killed process must not leave its slot taken: record locks of the kernel end w
 from __future__ import annotations
 
 import fcntl
+import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class Slots:
@@ -18,7 +21,9 @@ class Slots:
     def __init__(self, count: int) -> None:
         self._count = count
         # Nameless, and inherited: all processes of the pool lock the same file.
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the worker
+        self._file, name = tempfile.mkstemp(prefix="chunkferry-slots-")
+        Path(name).unlink()
+        weakref.finalize(self, os.close, self._file)
         self._lock = threading.Lock()
         self._ours = set[int]()
 
