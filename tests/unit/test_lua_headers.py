@@ -141,7 +141,7 @@ def test_a_script_takes_the_names_of_its_header() -> None:
     with pytest.raises(TypeError, match="begin_complete takes keys"):
         script.command({"intake": "i"}, {"nonce": "n", "whole": 0}, whole=False)
     names = {"work": "w", "telling": "t", "intake": "i"}
-    args = {"whole": 0, "nonce": "n", "upload_id": "u"}
+    args: dict[str, str | int] = {"whole": 0, "nonce": "n", "upload_id": "u"}
     command = script.command(names, args, whole=False)
     assert command == ("EVALSHA", script.sha, 3, "i", "w", "t", "u", "n", 0)
 

@@ -15,8 +15,8 @@ from chunkferry.upload import from_hashes
 
 #: Shortest and longest pause between two looks at an upload without news, in milliseconds. Only
 #: changes that the last release makes are found so; each look is as far off as the last change.
-IDLE: Final = 60_000
-IDLE_MAX: Final = 3_600_000
+_IDLE: Final = 60_000
+_IDLE_MAX: Final = 3_600_000
 #: How long the record of an ended upload stays at least once all is told, in milliseconds.
 LEAST: Final = 65_000
 
@@ -28,6 +28,8 @@ class RedisTelling:
         self._scripts = scripts
         self._shards = settings.shards
         self._ttl_ms = milliseconds(settings.result_ttl)
+        shortest, longest = idle_ms(settings)
+        self._idle = {"idle_ms": shortest, "idle_max_ms": longest}
 
     def due(self, limit: int = 100) -> list[str]:
         """Uploads that may have news, up to ``limit`` of each shard."""
@@ -80,8 +82,16 @@ class RedisTelling:
                 "pause_ms": -1 if pause is None else milliseconds(pause),
                 "ttl_ms": self._ttl_ms,
                 "least_ms": LEAST,
-                "idle_ms": IDLE,
-                "idle_max_ms": IDLE_MAX,
+                **self._idle,
             },
         )
         return Told(outcome)
+
+
+def idle_ms(settings: Settings) -> tuple[int, int]:
+    """Shortest and longest pause without news, in milliseconds.
+
+    The last release keeps the record of an upload that it ended for ``result_ttl``.
+    """
+    longest = min(_IDLE_MAX, milliseconds(settings.result_ttl / 2))
+    return min(_IDLE, longest), longest

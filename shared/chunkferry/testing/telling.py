@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from chunkferry.ledger.scripts import milliseconds
-from chunkferry.ledger.telling import IDLE, IDLE_MAX, LEAST
+from chunkferry.ledger.telling import LEAST, idle_ms
 from chunkferry.moves import Told, Turn
 from chunkferry.testing.agenda import ripe
 from chunkferry.testing.book import Book, has_ended
@@ -70,6 +70,7 @@ class MemoryTelling:
                 stays = milliseconds(book.settings.result_ttl)
                 entry.forgotten_at = max(now + LEAST, entry.finished_at + stays)
                 return Told.OVER
-            quiet = min(max(now - changed_at, IDLE), IDLE_MAX)
+            shortest, longest = idle_ms(book.settings)
+            quiet = min(max(now - changed_at, shortest), longest)
             book.telling[upload_id] = now + (quiet if pause is None else milliseconds(pause))
             return Told.LATER
