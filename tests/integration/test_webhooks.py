@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 
 from chunkferry import ChunkManager, State, keys, webhooks
 from chunkferry.ledger import RedisLedger
+from chunkferry.moves import Letter
 from chunkferry_worker.failpoints import VARIABLE, Action, Failpoints, Fault
 
 site = real_site
@@ -365,3 +366,42 @@ def test_secrets_are_nowhere(told: Told, start_worker: StartWorker, start_beat: 
             assert secret not in text
     assert "answered 410" in log.read_text()
     start_worker(told.site.env)
+
+
+# --- operators --------------------------------------------------------------------------------
+
+
+def test_doctor_looks_at_receivers(told: Told) -> None:
+    """Whether anybody may be posted to, can be called, listens, or was missed."""
+    upload = told.site.manager().create("a", 1)
+    told.ledger().letters.add(
+        Letter(
+            event_id="e",
+            kind=CREATED,
+            sink="https://example.org",
+            sink_name="s",
+            index=1,
+            error="answered 500",
+            attempts=3,
+            time=upload.created_at,
+            upload=upload,
+        )
+    )
+    told.site.env |= {
+        "CHUNKFERRY_WEBHOOK_URLS": f'["https://127.0.0.1/{TOKEN}"]',
+        "CHUNKFERRY_WEBHOOK_ALLOW_PRIVATE": "false",
+        "CHUNKFERRY_ON_COMPLETE": "no_such_module:function",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "chunkferry_worker", "doctor", "--json"],
+        env={"PATH": "", **told.site.env},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    found = {line["check"]: line for line in map(json.loads, ended.stdout.splitlines())}
+    assert "not public" in found["webhook https://127.0.0.1"]["message"]
+    assert "cannot be imported" in found["on_complete"]["message"]
+    assert "answered 500" in found["dead letters"]["message"]
+    assert "chunkferry.tell" in found["tellers"]["message"]
+    assert TOKEN not in ended.stdout.decode()
