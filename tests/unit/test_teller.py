@@ -12,6 +12,7 @@ from tests.ledgers import DATA, MemoryWorld
 from tests.waiting import wait_until
 
 from chunkferry.errors import ConfigError
+from chunkferry.upload import ChunkUpload
 from chunkferry.webhooks import COMPLETE, Event
 from chunkferry_worker import callback
 from chunkferry_worker.callback import Callback
@@ -103,6 +104,18 @@ def test_what_follows_a_failure_waits_for_it(world: MemoryWorld, ear: Ear) -> No
     world.advance(2)
     tell(world, ear)
     assert ear.kinds == [CREATED, RECEIVED, RECEIVED, COMPLETE]
+
+
+def test_what_follows_a_failure_waits_however_short_the_pause(world: MemoryWorld, ear: Ear) -> None:
+    """It may be over before the failure is even noted."""
+    world.change(backoff_seconds=1e-9)
+    ear.trouble = fails(CREATED)
+    world.complete()
+    turns = iter(range(3))
+    Teller(
+        world.ledger, [ear], Slots(1), world.settings, should_stop=lambda: not next(turns, 0)
+    ).run()
+    assert set(ear.kinds) == {CREATED}
 
 
 def test_one_receiver_waits_for_no_other(world: MemoryWorld, ear: Ear) -> None:
@@ -304,9 +317,11 @@ def test_processes_share_slots_and_death_frees_them() -> None:
         with slots.one() as free:
             return not free
 
-    wait_until(is_taken, what="the child has taken it")
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    try:
+        wait_until(is_taken, what="the child has taken it")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
     assert not is_taken()
 
 
@@ -350,3 +365,25 @@ def test_a_callable_that_exits_is_a_failure(world: MemoryWorld) -> None:
     ]
     with pytest.raises(DeliveryFailed, match="on_complete raised SystemExit"):
         sink.deliver(event)
+
+
+def failing(upload: ChunkUpload) -> None:
+    """An application's code that quotes what it was given."""
+    raise ValueError("secret-" + upload.filepath)
+
+
+def test_what_a_callable_raises_is_not_shown(
+    world: MemoryWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in a log nor in a dead letter: where and of which type is all that is told."""
+    world.complete("7f3a91")
+    world.advance(3 * 86400 + 1)
+    sink = Callback(f"{__name__}:failing", timedelta(seconds=1))
+    while not world.ledger.letters.dead():
+        tell(world, sink)
+        world.advance(10)
+    (letter,) = world.ledger.letters.dead()
+    assert letter.error == "on_complete raised ValueError"
+    assert "ValueError" in caplog.text
+    assert "in failing" in caplog.text
+    assert "secret-7f3a91" not in caplog.text
