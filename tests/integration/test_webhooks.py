@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,18 @@ class Told:
 
     def upload(self, path: str, data: bytes = CONTENT) -> str:
         """Send a file; return the upload's id."""
-        manager = self.site.manager()
-        upload_id = manager.create(path, len(data)).upload_id
-        manager.append(upload_id, 0, data)
+        upload_id = self.manager.create(path, len(data)).upload_id
+        self.manager.append(upload_id, 0, data)
         return upload_id
+
+    @cached_property
+    def manager(self) -> ChunkManager:
+        """One producer for all of the test; closed with it."""
+        return self.site.manager()
 
     def ledger(self) -> RedisLedger:
         """All there is to know."""
-        ledger = self.site.manager()._ledger
+        ledger = self.manager._ledger
         assert isinstance(ledger, RedisLedger)
         return ledger
 
@@ -94,7 +99,7 @@ class Told:
 
 
 @pytest.fixture
-def told(site: Site, receiver: Receiver) -> Told:
+def told(site: Site, receiver: Receiver) -> Iterator[Told]:
     """One of the test's own, without workers."""
     site.service(f"file://{site.folder}/objects")
     site.env |= {
@@ -102,7 +107,10 @@ def told(site: Site, receiver: Receiver) -> Told:
         "CHUNKFERRY_WEBHOOK_SECRETS": json.dumps([SECRET]),
         "CHUNKFERRY_WEBHOOK_ALLOW_PRIVATE": "true",
     }
-    return Told(site, receiver)
+    made = Told(site, receiver)
+    yield made
+    made.ledger().records._waiting.close()
+    made.ledger().records._client.close()
 
 
 @pytest.fixture
@@ -174,7 +182,7 @@ def test_a_failure_holds_back_what_follows_and_no_other_upload(told: Told) -> No
 @pytest.mark.usefixtures("worker")
 def test_a_cancelled_upload_is_told_of(told: Told) -> None:
     """Once it is gone."""
-    manager = told.site.manager()
+    manager = told.manager
     upload_id = manager.create("a", 100).upload_id
     told.await_kinds("a", CREATED)
     manager.cancel(upload_id)
@@ -209,7 +217,7 @@ def test_what_happened_while_no_worker_listened_is_told(
     silent = {name: v for name, v in told.site.env.items() if "WEBHOOK" not in name}
     first, beat = start_worker(silent), start_beat(silent)
     upload_id = told.upload("a")
-    manager = told.site.manager()
+    manager = told.manager
     wait_until(lambda: manager.get(upload_id).state is State.COMPLETE, 60)
     first.stop()
     beat.stop()
@@ -334,7 +342,7 @@ def test_a_slow_receiver_holds_no_upload_up(told: Told) -> None:
         told.upload("first")
         wait_until(lambda: told.receiver.requests, 30, what="it has something to think about")
         ids = [told.upload(f"next/{number}") for number in range(5)]
-        manager = told.site.manager()
+        manager = told.manager
         wait_until(lambda: are_complete(manager, ids), 30, what="all are stored")
         # One at a time in each worker, because that is what the settings say.
         assert len(told.receiver.requests) == 1
@@ -373,7 +381,7 @@ def test_secrets_are_nowhere(told: Told, start_worker: StartWorker, start_beat: 
 
 def test_doctor_looks_at_receivers(told: Told) -> None:
     """Whether anybody may be posted to, can be called, listens, or was missed."""
-    upload = told.site.manager().create("a", 1)
+    upload = told.manager.create("a", 1)
     told.ledger().letters.add(
         Letter(
             event_id="e",
