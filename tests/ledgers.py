@@ -185,6 +185,9 @@ class World:
         self.advance(100)
         for upload_id in self.ledger.agenda.graves():
             self.ledger.agenda.forget_grave(upload_id)
+        for upload_id in self.ledger.telling.due():
+            if turn := self.ledger.telling.begin(upload_id, "crier", timedelta(seconds=1)):
+                self.ledger.telling.end(turn, "", None)
 
 
 class MemoryWorld(World):

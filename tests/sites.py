@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -59,9 +60,13 @@ class Site:
 
     def settings(self) -> Settings:
         """What the site's producers have set."""
-        fields = {name.removeprefix("CHUNKFERRY_").lower(): v for name, v in self.env.items()}
+        fields: dict[str, Any] = {
+            name.removeprefix("CHUNKFERRY_").lower(): v for name, v in self.env.items()
+        }
         fields.pop("pythonpath", None)
-        fields["services"] = json.loads(self.env["CHUNKFERRY_SERVICES"])
+        for name in ("services", "webhook_urls", "webhook_secrets"):
+            if name in fields:
+                fields[name] = json.loads(fields[name])
         return load(**fields)
 
     def manager(self, *, lose_wake_ups: bool = False) -> ChunkManager:

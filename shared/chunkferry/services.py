@@ -24,10 +24,13 @@ if TYPE_CHECKING:
         Deferral,
         Draft,
         Ending,
+        Letter,
         Recording,
         Release,
         Rousing,
         Standing,
+        Told,
+        Turn,
     )
     from chunkferry.notifier import Notifier
     from chunkferry.parts import Grid
@@ -305,6 +308,14 @@ class Waker(Protocol):
         """
 
 
+@runtime_checkable
+class Herald(Protocol):
+    """Has workers tell of changes. Without it, a waker leaves them to those that come by."""
+
+    def tell(self) -> bool:
+        """Ask for somebody to look what is to be told; True if a message was sent. Never raises."""
+
+
 class ChunkService(Protocol):
     """Uploading in chunks, resumable."""
 
@@ -558,6 +569,44 @@ class Totals(Protocol):
         """All fields, in one round trip."""
 
 
+class Telling(Protocol):
+    """Whom to tell of which change. An upload is told of by one teller at a time."""
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Uploads that may have news."""
+
+    def begin(self, upload_id: str, nonce: str, span: timedelta) -> Turn | None:
+        """Take the turn for ``span``; None if another has it, or the upload is gone."""
+
+    def note(self, turn: Turn, told: str, span: timedelta) -> bool:
+        """Remember ``told`` and keep the turn; False if another one has it by now."""
+
+    def end(self, turn: Turn, told: str, pause: timedelta | None) -> Told:
+        """Let the turn go. ``pause`` is until the next look; None if all changes are told.
+
+        Once the upload has ended and all is told, its record has the rest of ``result_ttl``.
+        """
+
+
+class Letters(Protocol):
+    """What could not be told: kept for 30 days, the newest of them."""
+
+    def add(self, letter: Letter) -> None:
+        """One more."""
+
+    def dead(self) -> list[Letter]:
+        """All that wait for somebody to decide, oldest first."""
+
+    def send_again(self, letter: Letter) -> None:
+        """Have a dead letter told once more."""
+
+    def waiting(self, limit: int = 10) -> list[Letter]:
+        """Letters to be told once more."""
+
+    def settle(self, letter: Letter, error: str = "") -> None:
+        """A letter of ``waiting`` was told, or is dead again with ``error``."""
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -584,6 +633,14 @@ class Ledger(Protocol):
     @property
     def totals(self) -> Totals:
         """For metrics."""
+
+    @property
+    def telling(self) -> Telling:
+        """For whoever tells of changes."""
+
+    @property
+    def letters(self) -> Letters:
+        """For what could not be told."""
 
 
 # --- whole objects ----------------------------------------------------------------------------

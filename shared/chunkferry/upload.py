@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from chunkferry.parts import Grid
 from chunkferry.state import TERMINAL, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An upload came into a state."""
+
+    #: From 1, for each upload; never used twice.
+    index: int
+    state: State
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +63,11 @@ class ChunkUpload:
     attempts: int = 0
     #: CRC32C of the stored bytes.
     crc32c: int = 0
-    #: The version of the finished object, as ``head`` tells it; empty before, or if not known.
+    #: What the store calls the object's version; empty unless it is complete and the store tells.
     etag: str = ""
+    #: Its changes of state, oldest first: the first one and the newest 63. Changes that a worker of
+    #: version 0.1 made are missing, or noted when somebody of a later one came by.
+    history: tuple[Change, ...] = ()
     #: What the store's ``ChunkFileService`` saved to go on with; secret, hence never shown.
     session: str = field(default="", repr=False)
 
@@ -132,8 +145,15 @@ def from_hashes(
         attempts=int(work.get("attempts", "0")),
         crc32c=int(work.get("crc32c", "0")),
         etag=intake.get("etag", ""),
+        history=tuple(_changes(intake.get("history", ""))),
         session=work.get("session", ""),
     )
+
+
+def _changes(history: str) -> Iterator[Change]:
+    for text in filter(None, history.split(";")):
+        index, state, milliseconds = text.split(":")
+        yield Change(index=int(index), state=State(state), time=_time(milliseconds))
 
 
 def _time(milliseconds: str) -> datetime:

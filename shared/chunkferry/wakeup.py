@@ -25,6 +25,11 @@ log = logging.getLogger(__name__)
 #: The task that drains one upload, and the queue its messages go through.
 DRAIN: Final = "chunkferry.drain"
 
+#: The task that tells of changes, and its queue: slow receivers must not hold up anything else.
+TELL: Final = "chunkferry.tell"
+
+#: Messages of that queue, above which no more are sent: each asks for the same.
+_ENOUGH: Final = 4
 #: A message nobody took for so long is worth nothing: the sweep has sent others.
 _EXPIRES: Final = 120
 #: After a failed publication the next ones are left to the sweep, for so many seconds.
@@ -113,6 +118,33 @@ class CeleryWaker:
             )
             return False
         return True
+
+    def tell(self) -> bool:
+        """Ask for a look at what is to be told; see ``services.Herald``."""
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            # Where no worker listens, messages would pile up for ever.
+            if self._waiting() >= _ENOUGH:
+                return False
+            self._app.send_task(TELL, queue=TELL, expires=_EXPIRES)
+        except Exception as exc:
+            log.warning(
+                "The broker did not take a message; the next sweep will send one.",
+                extra={"action": "tell", "error": type(exc).__name__},
+            )
+            return False
+        return True
+
+    def _waiting(self) -> int:
+        with self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+            try:
+                channel: Any = connection.default_channel
+                return int(channel.queue_declare(TELL, passive=True).message_count)
+            except Exception:
+                # Transports differ in what they raise for a queue that is not there yet.
+                return 0
 
 
 class ProducerWaker:

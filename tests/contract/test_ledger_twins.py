@@ -181,6 +181,16 @@ class Twins(RuleBasedStateMachine):
         """Have the upload removed."""
         self.wake(pair, self.both(lambda world, id_: world.ledger.intake.cancel(id_), pair))
 
+    @rule(
+        pair=uploads,
+        nonce=st.sampled_from(["t1", "t2"]),
+        span=st.sampled_from([10, 30, 100]),
+        after=st.sampled_from(["", "note", "pause", "over", "over"]),
+    )
+    def tell(self, pair: Pair, nonce: str, span: int, after: str) -> None:
+        """Tell of its changes."""
+        self.both(partial(tell, nonce, span, after), pair)
+
     @rule(pair=uploads)
     def requeue(self, pair: Pair) -> None:
         """Give an upload another chance: one that failed, if there is any."""
@@ -391,6 +401,7 @@ class Twins(RuleBasedStateMachine):
             self.both(partial(find, path))
         assert self.scores(keys.due) == self.named(self.book.due)
         assert self.scores(keys.graves) == self.named(self.book.graves)
+        assert self.scores(keys.telling) == self.named(self.book.telling)
         self.both(lambda world, _: sorted(map(self.plain, world.ledger.records.list_uploads())))
         self.both(lambda world, _: backlog(world))
 
@@ -444,6 +455,20 @@ class Twins(RuleBasedStateMachine):
         return {self.names[upload_id]: moment for upload_id, moment in moments.items()}
 
 
+def tell(nonce: str, span: int, after: str, world: World, upload_id: str) -> object:
+    """Take the turn, and perhaps note something and let it go."""
+    telling = world.ledger.telling
+    turn = telling.begin(upload_id, nonce, timedelta(seconds=span))
+    if turn is None:
+        return None
+    noted = telling.note(turn, f"{nonce}{span}", timedelta(seconds=span)) if after else None
+    ended = None
+    if after in {"over", "pause"}:
+        pause = None if after == "over" else timedelta(seconds=span)
+        ended = telling.end(turn, nonce, pause)
+    return asdict(turn), noted, ended
+
+
 def find(path: str, world: World, _: str) -> object:
     """The newest upload to a path."""
     return world.ledger.records.find("default", path)
@@ -490,7 +515,9 @@ def test_redis_and_memory_are_twins(
     """Whatever is done to them, in whatever order."""
     small_batches(monkeypatch)
     url = request.getfixturevalue(f"{kind}_url")
-    with contextlib.closing(RedisWorld(url, small_settings())) as ours:
+    with contextlib.closing(
+        RedisWorld(url, small_settings(on_complete="package:function"))
+    ) as ours:
         monkeypatch.setattr(Twins, "redis", ours, raising=False)
         run_state_machine_as_test(
             Twins,

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import pytest
 import redis
 from tests.layout import written_fields
+from tests.servers.receiver import SECRET, Receiver
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.release import Versions
 from tests.servers.stores import RealStore
@@ -62,6 +63,8 @@ class Fleet:
     folder: Path
     #: How long each part takes at least, in seconds.
     part_seconds: float = 0.0
+    #: Further variables.
+    more: dict[str, str] = field(default_factory=dict)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -77,6 +80,7 @@ class Fleet:
         return {
             **QUICK,
             **self.store.env,
+            **self.more,
             "CHUNKFERRY_REDIS_URL": self.server.url,
             "CHUNKFERRY_SERVICES": json.dumps(services),
         }
@@ -241,6 +245,29 @@ def test_a_task_of_a_later_version_is_only_refused(fleet: Fleet, version: str) -
     assert worker.pid == pid
     client = fleet.server.client()
     assert [client.llen(queue) for queue in (DRAIN, MAINTENANCE)] == [0, 0]
+
+
+@pytest.mark.parametrize("listing_store", ["local"], indirect=True)
+@either_way
+def test_what_either_version_does_is_told(
+    fleet: Fleet, receiver: Receiver, first: str, second: str
+) -> None:
+    """A producer of one version, a worker of the other; another worker of the new one tells."""
+    fleet.more = {
+        "CHUNKFERRY_WEBHOOK_URLS": json.dumps([receiver.url]),
+        "CHUNKFERRY_WEBHOOK_SECRETS": json.dumps([SECRET]),
+        "CHUNKFERRY_WEBHOOK_ALLOW_PRIVATE": "true",
+        "CHUNKFERRY_RESULT_TTL": "60",
+    }
+    fleet.produce(first, "a", 0, SIZE)
+    stores = fleet.worker(second)
+    fleet.beat("new")
+    manager = fleet.manager()
+    wait_until(lambda: [u.state for u in manager.list_uploads()] == ["complete"], 120)
+    stores.stop()
+    fleet.worker("new")
+    wait_until(lambda: "upload.complete" in receiver.kinds("a"), 60, what="it is told")
+    assert receiver.kinds("a").count("upload.complete") == 1
 
 
 def test_no_field_of_the_last_release_is_gone(versions: Versions) -> None:

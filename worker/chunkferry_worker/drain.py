@@ -26,8 +26,8 @@ from chunkferry.errors import (
     UploadNotFound,
 )
 from chunkferry.moves import Acquisition, Deferral, Ending, Release
-from chunkferry.services import ChunkFileService, Ledger, Portable, Waker
-from chunkferry.state import State
+from chunkferry.services import ChunkFileService, Herald, Ledger, Portable, Waker
+from chunkferry.state import TERMINAL, State
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.lease import Aborting, Lease
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: Shortest pause between two tries, in seconds.
 _MIN_BACKOFF: Final = 0.05
+#: Outcomes that others wait for: the sweep would have them told some seconds later.
+_NEWS: Final = frozenset({*TERMINAL, Deferral.FAILED})
 
 
 class Drain:
@@ -106,6 +108,8 @@ class Drain:
                 extra={"action": "drain", "upload_id": upload_id},
             )
             self._let_go(upload_id, nonce)
+        if self._settings.tells and report.outcome in _NEWS and isinstance(self._waker, Herald):
+            self._waker.tell()
         return report
 
     def _let_go(self, upload_id: str, nonce: str) -> None:

@@ -20,7 +20,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from chunkferry.services import Agenda, ChunkFileService, ChunkStore, Leases, Portable, Waker
+from chunkferry.services import (
+    Agenda,
+    ChunkFileService,
+    ChunkStore,
+    Leases,
+    Portable,
+    Telling,
+    Waker,
+)
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 
@@ -39,8 +47,9 @@ _OF_SERVICE: Final = (
     *("complete_upload", "find_object", "cleanup"),
 )
 _OF_WAKER: Final = ("wake",)
+_OF_TELLING: Final = ("note",)
 #: The calls that have a failpoint before and one after them.
-CALLS: Final = (*_OF_LEASES, *_OF_AGENDA, *_OF_SERVICE, *_OF_WAKER)
+CALLS: Final = (*_OF_LEASES, *_OF_AGENDA, *_OF_SERVICE, *_OF_WAKER, *_OF_TELLING)
 
 
 class Action(StrEnum):
@@ -109,11 +118,12 @@ class Failpoints:
         )
         _suffer(fault)
 
-    def surround(self, leases: Leases, agenda: Agenda, waker: Waker) -> None:
-        """Have the calls of these three look for faults."""
+    def surround(self, leases: Leases, agenda: Agenda, waker: Waker, telling: Telling) -> None:
+        """Have the calls of these look for faults."""
         self._surround(leases, _OF_LEASES, _first)
         self._surround(agenda, _OF_AGENDA, _first)
         self._surround(waker, _OF_WAKER, _first)
+        self._surround(telling, _OF_TELLING, lambda turn, *_: turn.upload.upload_id)
 
     def stores(self, services: Mapping[str, str]) -> Stores:
         """``Stores`` whose services look for faults."""

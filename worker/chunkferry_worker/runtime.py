@@ -17,10 +17,12 @@ from chunkferry.config import Settings
 from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
 from chunkferry.tally import Tally
-from chunkferry_worker import counting, failpoints
+from chunkferry_worker import counting, failpoints, sinks
 from chunkferry_worker.drain import Drain
 from chunkferry_worker.reconcile import Reconcile
+from chunkferry_worker.slots import Slots
 from chunkferry_worker.sweep import Sweep
+from chunkferry_worker.teller import Teller
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -39,15 +41,18 @@ class Runtime:
         # Shared memory, made before the pool forks: the children see what the main process is
         # told. Without a lock, which a killed child could leave locked for all others.
         self._stopping = multiprocessing.RawValue(ctypes.c_bool, False)
+        self._slots = Slots(settings.webhook_slots)
 
     def require_usable(self) -> None:
         """Check Redis before any work is taken.
 
         Raises:
-            ConfigError: it is unfit: evicting, too old, a replica, or of another layout.
+            ConfigError: it is unfit: evicting, too old, a replica, or of another layout; or
+                ``on_complete`` names nothing that can be called.
             RedisUnavailable: it does not answer.
         """
         self._ledger().records.require_usable()
+        sinks.of(self._settings)
 
     def stop(self) -> None:
         """Have running drains end after the part they are at."""
@@ -76,6 +81,12 @@ class Runtime:
         counting.count(self._tally, report)
         return report
 
+    @property
+    def teller(self) -> Teller:
+        """The teller of this process."""
+        self._make()
+        return self._teller
+
     def _ledger(self) -> RedisLedger:
         return RedisLedger(connection.connect(self._settings.redis_url), self._settings)
 
@@ -87,7 +98,7 @@ class Runtime:
             waker, tally = wakeup.CeleryWaker(self._app), Tally(ledger.totals)
             if faults := failpoints.from_environment():
                 stores = faults.stores(self._settings.services)
-                faults.surround(ledger.leases, ledger.agenda, waker)
+                faults.surround(ledger.leases, ledger.agenda, waker, ledger.telling)
             self._drain = Drain(
                 ledger,
                 stores,
@@ -104,4 +115,11 @@ class Runtime:
             of_reconcile = wakeup.CountedWaker(waker, tally, "reconcile")
             self._reconcile = Reconcile(ledger, stores, of_reconcile, self._settings)
             self._tally = tally
+            self._teller = Teller(
+                ledger,
+                sinks.of(self._settings),
+                self._slots,
+                self._settings,
+                should_stop=lambda: self._stopping.value,
+            )
             self._made_by = os.getpid()

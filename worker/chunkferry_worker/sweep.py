@@ -1,8 +1,8 @@
 """The sweep: looks at what is due. Any number of sweeps at once do no harm.
 
 Expires uploads whose producers went silent, sends wake-ups for work that nobody took up (lost
-messages, dead workers, tries put off), and looks after ended uploads for late effects at their
-stores. Scans nothing.
+messages, dead workers, tries put off), has changes told that nobody was told of yet, and looks
+after ended uploads for late effects at their stores. Scans nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError, RedisUnavailable, UploadNotFound
 from chunkferry.moves import Rousing
-from chunkferry.services import Ledger, Reaping, Waker
+from chunkferry.services import Herald, Ledger, Reaping, Waker
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.unforeseen import untold
@@ -39,6 +39,8 @@ class SweepReport:
     graves: int = 0
     #: Unfinished sessions found there and removed.
     reaped: int = 0
+    #: True if there was something to tell, and somebody was asked to.
+    told: bool = False
 
 
 class Sweep:
@@ -65,7 +67,13 @@ class Sweep:
                 break  # wake-ups get lost just now, and each lost one would put the next off
         for upload_id in self._in_turn(self._ledger.agenda.graves()):
             self._guarded(self._look_after, upload_id, report)
+        report.told = self._have_it_told()
         return report
+
+    def _have_it_told(self) -> bool:
+        """Send a message if anybody is to be told of anything."""
+        news = self._ledger.telling.due(limit=1) or self._ledger.letters.waiting(limit=1)
+        return bool(news) and isinstance(self._waker, Herald) and self._waker.tell()
 
     def _in_turn(self, upload_ids: list[str]) -> Iterator[str]:
         deadline = time.monotonic() + self._settings.slice_seconds / 2

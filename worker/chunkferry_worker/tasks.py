@@ -31,3 +31,8 @@ def register(app: Celery, runtime: Runtime) -> None:
     def reconcile() -> dict[str, Any]:
         """Find what stores and Redis do not agree on, and remove what is left over."""
         return asdict(runtime.counted(runtime.reconcile.run()))
+
+    @app.task(name=wakeup.TELL, shared=False)
+    def tell() -> dict[str, Any]:
+        """Tell of changes to whoever is to be told."""
+        return asdict(runtime.teller.run())

@@ -3,6 +3,10 @@
 Six roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
 ``records`` (questions of anybody), ``health`` (all uploads as a whole) and ``totals`` (what was
 counted). Nothing here knows of stores, Celery or waiting.
+Seven roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
+``records`` (questions of anybody), ``health`` (all uploads as a whole), ``telling`` and
+``letters`` (who is told of changes, and what could not be told). Nothing here knows of stores,
+Celery or waiting.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ from chunkferry.ledger.agenda import RedisAgenda
 from chunkferry.ledger.health import RedisHealth
 from chunkferry.ledger.intake import RedisIntake
 from chunkferry.ledger.leases import RedisLeases
+from chunkferry.ledger.letters import RedisLetters
 from chunkferry.ledger.records import RedisRecords
 from chunkferry.ledger.scripts import SERVER_CLOCK, Scripts
+from chunkferry.ledger.telling import RedisTelling
 from chunkferry.ledger.totals import RedisTotals
 
 __all__ = ["RedisLedger"]
@@ -38,3 +44,5 @@ class RedisLedger:
         self.agenda = RedisAgenda(scripts, settings)
         self.health = RedisHealth(scripts, settings)
         self.totals = RedisTotals(scripts)
+        self.telling = RedisTelling(scripts, settings)
+        self.letters = RedisLetters(client)

@@ -104,7 +104,7 @@ class RedisIntake:
         return self._scripts.run(
             "create",
             {
-                **of(upload_id, "intake", "work", "due", "events"),
+                **of(upload_id, "intake", "work", "due", "events", "telling"),
                 "path": path,
                 # A path without an upload still has to name a key of its slot.
                 "previous": keys.intake(newest or upload_id),
@@ -126,6 +126,7 @@ class RedisIntake:
                 "token": draft.idempotency_key,
                 "full": int(full),
                 "rewake_ms": self._rewake_ms,
+                "tells": int(self._settings.tells),
             },
         )
 
@@ -200,7 +201,7 @@ class RedisIntake:
 
     def _accept(self, batch: Batch) -> tuple[str | int, ...]:
         return self._scripts["accept"].command(
-            of(batch.upload_id, "intake", "work", "due", "events", "filling"),
+            of(batch.upload_id, "intake", "work", "due", "events", "filling", "telling"),
             {
                 "upload_id": batch.upload_id,
                 "start": batch.start,
@@ -240,7 +241,7 @@ class RedisIntake:
         """Say how long the file is; see ``services.Intake``."""
         answer = self._scripts.run(
             "set_length",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "telling"),
             {"upload_id": upload_id, "length": length, "rewake_ms": self._rewake_ms},
         )
         match answer:
@@ -272,7 +273,7 @@ class RedisIntake:
         """Have the upload removed; see ``services.Intake``."""
         answer = self._scripts.run(
             "cancel",
-            of(upload_id, "intake", "work", "parts", "due", "events", "filling"),
+            of(upload_id, "intake", "work", "parts", "due", "events", "filling", "telling"),
             {"upload_id": upload_id, "rewake_ms": self._rewake_ms},
         )
         match answer:
@@ -290,7 +291,7 @@ class RedisIntake:
         """Give a failed upload another chance; see ``services.Intake``."""
         answer = self._scripts.run(
             "requeue",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "telling"),
             {
                 "upload_id": upload_id,
                 "token": secrets.token_hex(8),

@@ -39,6 +39,7 @@ _OF_SHARD: Final = {
     "filling": keys.filling,
     "ended": keys.ended,
     "graves": keys.graves,
+    "telling": keys.telling,
 }
 
 

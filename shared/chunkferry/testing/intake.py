@@ -59,6 +59,11 @@ class MemoryIntake:
             if 0 < limit <= len(book.due):
                 raise TooManyUploads(len(book.due), limit)
             entry = self._begun(draft, now)
+            book.turn_to(entry, State.RECEIVING, now)
+            if draft.length == 0:
+                book.turn_to(entry, State.RECEIVED, now)
+            if book.settings.tells:
+                book.telling[entry.upload_id] = now
             entry.is_active(now)
             book.add(entry)
             book.due[entry.upload_id] = (
@@ -74,7 +79,7 @@ class MemoryIntake:
             upload_id=keys.new_upload_id(shard),
             service=draft.service,
             filepath=draft.filepath,
-            state=State.RECEIVED if draft.length == 0 else State.RECEIVING,
+            state=State.RECEIVING,
             length=draft.length,
             grid=draft.grid,
             idle_ms=idle_ms,
@@ -141,7 +146,7 @@ class MemoryIntake:
         entry.received = finish
         entry.is_active(now)
         if finish == entry.length:
-            entry.state = State.RECEIVED
+            self._book.turn_to(entry, State.RECEIVED, now)
         if entry.state is State.RECEIVED or now - entry.told_at >= _TOLD_EVERY:
             entry.told_at = now
             self._book.tell(entry)
@@ -191,7 +196,7 @@ class MemoryIntake:
                 )
             entry.length = length
             if length == entry.received:
-                entry.state = State.RECEIVED
+                self._book.turn_to(entry, State.RECEIVED, now)
             self._book.tell(entry)
             return self._schedule(entry, now)
 
@@ -229,7 +234,7 @@ class MemoryIntake:
             if entry.state is not State.FAILED:
                 raise UploadClosed(upload_id, entry.state.value, "be requeued")
             whole = entry.received == entry.length
-            entry.state = State.RECEIVED if whole else State.RECEIVING
+            self._book.turn_to(entry, State.RECEIVED if whole else State.RECEIVING, now)
             entry.expires_at = now + entry.idle_ms
             entry.another_chance()
             entry.wanted_since = now

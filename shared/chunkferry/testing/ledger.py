@@ -15,7 +15,9 @@ from chunkferry.testing.clock import wall_clock
 from chunkferry.testing.health import MemoryHealth
 from chunkferry.testing.intake import MemoryIntake
 from chunkferry.testing.leases import MemoryLeases
+from chunkferry.testing.letters import MemoryLetters
 from chunkferry.testing.records import MemoryRecords
+from chunkferry.testing.telling import MemoryTelling
 from chunkferry.testing.totals import MemoryTotals
 
 
@@ -38,6 +40,8 @@ class MemoryLedger:
         self.records = MemoryRecords(self._book)
         self.health = MemoryHealth(self._book)
         self.totals = MemoryTotals()
+        self.telling = MemoryTelling(self._book)
+        self.letters = MemoryLetters()
 
     @property
     def is_pressed(self) -> bool:

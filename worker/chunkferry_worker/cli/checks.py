@@ -262,14 +262,22 @@ def of_workers(settings: Settings) -> Iterator[Finding]:
             )
             return
     yield _at_work(nodes)
+    if settings.tells and not _listeners(nodes, wakeup.TELL):
+        yield _warning(
+            "tellers",
+            f"no worker that consumes {wakeup.TELL} answered, and changes are to be told",
+            f"add {wakeup.TELL} to some worker's --queues",
+        )
+
+
+def _listeners(nodes: Mapping[str, Sequence[Mapping[str, object]]], queue: str) -> list[str]:
+    return sorted(name for name, queues in nodes.items() if queue in {q["name"] for q in queues})
 
 
 def _at_work(nodes: Mapping[str, Sequence[Mapping[str, object]]]) -> Finding:
-    at_work = [
-        name for name, queues in nodes.items() if wakeup.DRAIN in {q["name"] for q in queues}
-    ]
+    at_work = _listeners(nodes, wakeup.DRAIN)
     if at_work:
-        return _good("workers", f"{len(at_work)} answer: {', '.join(sorted(at_work))}")
+        return _good("workers", f"{len(at_work)} answer: {', '.join(at_work)}")
     return _bad(
         "workers",
         f"no worker that consumes {wakeup.DRAIN} answered within {_PING:g} s",
