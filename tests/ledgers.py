@@ -185,6 +185,11 @@ class World:
         self.advance(100)
         for upload_id in self.ledger.agenda.graves():
             self.ledger.agenda.forget_grave(upload_id)
+        self.advance(10_000)
+        for upload_id in self.ledger.joins.spent():
+            self.ledger.joins.forget_partial(upload_id)
+        for upload_id in self.ledger.joins.due():
+            self.ledger.joins.forget(upload_id)
 
 
 class MemoryWorld(World):

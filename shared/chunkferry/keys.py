@@ -39,6 +39,11 @@ def new_upload_id(shard: int) -> str:
     return f"{shard}-{secrets.token_hex(16)}"
 
 
+def upload_id_of_partial(shard: int, filepath: str) -> str:
+    """The id of the partial upload whose object is at ``filepath``; see ``new_partial``."""
+    return f"{shard}-{filepath.rpartition('/')[2]}"
+
+
 def is_upload_id(text: str) -> bool:
     """True if ``text`` has the form of an upload id."""
     return _UPLOAD_ID.fullmatch(text) is not None
@@ -107,3 +112,13 @@ def ended(shard: int) -> str:
 def graves(shard: int) -> str:
     """ZSET: ended uploads -> when to look once more for late effects at the store (ms)."""
     return f"{{cf:{shard}}}:graves"
+
+
+def joins(shard: int) -> str:
+    """ZSET: uploads that are joined from others -> next moment to look at them (ms)."""
+    return f"{{cf:{shard}}}:joins"
+
+
+def partials(shard: int) -> str:
+    """ZSET: uploads to be joined into others -> when their objects are not needed any more (ms)."""
+    return f"{{cf:{shard}}}:partials"

@@ -38,6 +38,12 @@ class ChunkUpload:
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: Of whoever took the upload in, such as whose it is; not kept with the object.
     notes: Mapping[str, str] = field(default_factory=dict)
+    #: True if its object is only there to be joined into that of another upload.
+    is_partial: bool = False
+    #: The uploads it is joined from, in this order; none if a producer sends its bytes.
+    sources: tuple[str, ...] = ()
+    #: The newest upload that a partial one is being joined into; empty for none.
+    final: str = ""
     created_at: datetime
     #: When the upload is given up if its producer stays silent.
     expiry: datetime
@@ -121,6 +127,9 @@ def from_hashes(
         metadata=json.loads(intake["metadata"]),
         # Uploads that began under version 0.1 have none.
         notes=json.loads(intake.get("notes", "{}")),
+        is_partial=int(intake.get("keep_ms", "0")) > 0,
+        sources=tuple(json.loads(intake.get("sources", "[]"))),
+        final=intake.get("final", ""),
         created_at=_time(intake["created_at"]),
         expiry=_time(intake["expires_at"]),
         error=work.get("error", ""),

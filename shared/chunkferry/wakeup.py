@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 #: The task that drains one upload, and the queue its messages go through.
 DRAIN: Final = "chunkferry.drain"
+#: The task that joins an upload from others. Through the same queue: all workers listen there,
+#: and one of an older release drops it, until the sweep sends another.
+JOIN: Final = "chunkferry.join"
 
 #: A message nobody took for so long is worth nothing: the sweep has sent others.
 _EXPIRES: Final = 120
@@ -99,10 +102,17 @@ class CeleryWaker:
         Never raises. A broker that does not answer costs a few seconds once; until it has had
         time to recover, wake-ups are left to the sweep.
         """
+        return self._send(DRAIN, upload_id)
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload; see ``wake``."""
+        return self._send(JOIN, upload_id)
+
+    def _send(self, task: str, upload_id: str) -> bool:
         if time.monotonic() < self._silent_until:
             return False
         try:
-            self._app.send_task(DRAIN, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
+            self._app.send_task(task, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
         except Exception as exc:
             self._silent_until = time.monotonic() + _PAUSE
             log.warning(
@@ -124,16 +134,27 @@ class ProducerWaker:
 
     def wake(self, upload_id: str) -> bool:
         """Ask for a drain of the upload; see ``CeleryWaker.wake``."""
+        return self._of_this_process().wake(upload_id)
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload; see ``CeleryWaker.wake``."""
+        return self._of_this_process().join(upload_id)
+
+    def _of_this_process(self) -> CeleryWaker:
         # No lock, which a fork could leave held: at worst two threads make one each.
         if self._made_by != os.getpid():
             self._waker = CeleryWaker(producer_app(self._broker_url))
             self._made_by = os.getpid()
-        return self._waker.wake(upload_id)
+        return self._waker
 
 
 class NoWaker:
     """Sends nothing: all work waits for the sweep."""
 
     def wake(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
+        """Do nothing."""
+        return False
+
+    def join(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
         """Do nothing."""
         return False

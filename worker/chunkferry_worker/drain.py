@@ -26,7 +26,7 @@ from chunkferry.errors import (
 )
 from chunkferry.moves import Acquisition, Deferral, Ending, Release
 from chunkferry.services import ChunkFileService, Ledger, Portable, Waker
-from chunkferry.state import State
+from chunkferry.state import TERMINAL, State
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.lease import Aborting, Lease
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Shortest pause between two tries, in seconds.
 _MIN_BACKOFF: Final = 0.05
+#: Outcomes after which an upload does not move by itself.
+_STANDS_STILL: Final = frozenset({*TERMINAL, Deferral.FAILED})
 
 
 class Drain:
@@ -121,6 +123,17 @@ class Drain:
             raise
         except Exception as exc:
             self._settle(lease, exc, report)
+        self._tell_join(upload, report)
+
+    def _tell_join(self, upload: ChunkUpload, report: DrainReport) -> None:
+        """Have what waits for this turn go on at once: the sweep would take seconds."""
+        with suppress(UploadNotFound, RedisUnavailable):
+            if upload.is_partial and report.outcome in _STANDS_STILL:
+                if final := self._ledger.records.get(upload.upload_id).final:
+                    self._waker.join(final)
+            # There is room for more, or nothing is left to do but to tidy up.
+            elif upload.sources and report.outcome in {Release.IDLE, State.COMPLETE}:
+                self._waker.join(upload.upload_id)
 
     def _turn(self, lease: Lease, report: DrainReport) -> None:
         service = self._service(lease.upload)

@@ -18,6 +18,7 @@ from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
 from chunkferry_worker import failpoints
 from chunkferry_worker.drain import Drain
+from chunkferry_worker.join import Join
 from chunkferry_worker.reconcile import Reconcile
 from chunkferry_worker.sweep import Sweep
 
@@ -57,6 +58,12 @@ class Runtime:
         return self._drain
 
     @property
+    def join(self) -> Join:
+        """The join of this process."""
+        self._make()
+        return self._join
+
+    @property
     def sweep(self) -> Sweep:
         """The sweep of this process."""
         self._make()
@@ -79,13 +86,20 @@ class Runtime:
             waker = wakeup.CeleryWaker(self._app)
             if faults := failpoints.from_environment():
                 stores = faults.stores(self._settings.services)
-                faults.surround(ledger.leases, ledger.agenda, waker)
+                faults.surround(ledger, waker)
             self._drain = Drain(
                 ledger,
                 stores,
                 waker,
                 self._settings,
                 worker=f"{socket.gethostname()}/{os.getpid()}",
+                should_stop=lambda: self._stopping.value,
+            )
+            self._join = Join(
+                ledger,
+                stores,
+                waker,
+                self._settings,
                 should_stop=lambda: self._stopping.value,
             )
             self._sweep = Sweep(ledger, stores, waker, self._settings)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kombu import Exchange, Queue
 
 from chunkferry.config import Settings
-from chunkferry.wakeup import DRAIN, publishing
+from chunkferry.wakeup import DRAIN, JOIN, publishing
 
 #: The task of the sweep.
 SWEEP: Final = "chunkferry.sweep"
@@ -19,7 +19,7 @@ SWEEP: Final = "chunkferry.sweep"
 RECONCILE: Final = "chunkferry.reconcile"
 #: Where the beat's scheduler finds ``Settings.beat_file``.
 BEAT_FILE: Final = "chunkferry_beat_file"
-#: The queue of everything but drains.
+#: The queue of everything but turns at uploads.
 MAINTENANCE: Final = "chunkferry.maintenance"
 
 
@@ -33,6 +33,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_default_queue": MAINTENANCE,
         "task_routes": {
             DRAIN: {"queue": DRAIN},
+            JOIN: {"queue": DRAIN},
             SWEEP: {"queue": MAINTENANCE},
             RECONCILE: {"queue": MAINTENANCE},
         },

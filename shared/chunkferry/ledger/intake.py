@@ -56,7 +56,11 @@ class RedisIntake:
     def create(self, draft: Draft) -> Created:
         """Begin an upload; see ``services.Intake``."""
         shard = keys.shard_of_path(draft.service, draft.filepath, self._settings.shards)
-        upload_id = keys.new_upload_id(shard)
+        upload_id = (
+            keys.upload_id_of_partial(shard, draft.filepath)
+            if draft.keep
+            else keys.new_upload_id(shard)
+        )
         path = keys.path(shard, draft.service, draft.filepath)
         with connection.translated():
             newest = (cast("bytes | None", self._scripts.client.get(path)) or b"").decode()
@@ -92,7 +96,7 @@ class RedisIntake:
         return self._scripts.run(
             "create",
             {
-                **of(upload_id, "intake", "work", "due", "events"),
+                **of(upload_id, "intake", "work", "due", "events", "joins", "partials"),
                 "path": path,
                 # A path without an upload still has to name a key of its slot.
                 "previous": keys.intake(newest or upload_id),
@@ -111,6 +115,8 @@ class RedisIntake:
                 "metadata": json.dumps(dict(draft.metadata)),
                 "notes": json.dumps(dict(draft.notes)),
                 "lasting_ms": milliseconds(draft.lasting) if draft.lasting else 0,
+                "sources": json.dumps(draft.sources) if draft.sources else "",
+                "keep_ms": milliseconds(draft.keep) if draft.keep else 0,
                 "token": draft.idempotency_key,
                 "full": int(full),
                 "rewake_ms": self._rewake_ms,
@@ -277,7 +283,7 @@ class RedisIntake:
         """Give a failed upload another chance; see ``services.Intake``."""
         answer = self._scripts.run(
             "requeue",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "joins"),
             {
                 "upload_id": upload_id,
                 "token": secrets.token_hex(8),

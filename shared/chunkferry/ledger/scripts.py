@@ -39,6 +39,8 @@ _OF_SHARD: Final = {
     "filling": keys.filling,
     "ended": keys.ended,
     "graves": keys.graves,
+    "joins": keys.joins,
+    "partials": keys.partials,
 }
 
 

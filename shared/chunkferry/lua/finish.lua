@@ -1,5 +1,5 @@
 -- finish: the upload has ended; free everything but the record, which stays for its TTL.
--- KEYS     intake work path parts receipts due events filling ended graves
+-- KEYS     intake work path parts receipts due events filling ended graves joins partials
 -- ARGV     upload_id nonce outcome size etag ttl_ms grave_ms
 -- RETURNS  finished state | fenced state | closed state
 -- MOVES    receiving -> complete; received -> complete; completing -> complete; aborting -> expired cancelled complete
@@ -29,12 +29,15 @@ redis.call('ZREM', key.due, arg.upload_id)
 redis.call('ZREM', key.filling, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
 redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
-redis.call('ZADD', key.ended, int(t + num(arg.ttl_ms)), arg.upload_id)
 tell(key.events, intake, work)
-for _, name in ipairs({key.intake, key.work, key.events, key.ended}) do
-  redis.call('PEXPIRE', name, arg.ttl_ms)
+-- The object of a partial upload waits to be joined with others, and the record with it.
+local keep_ms = num(redis.call('HGET', key.intake, 'keep_ms'))
+if intake.state ~= 'complete' then keep_ms = 0 end
+if keep_ms > 0 then
+  redis.call('ZADD', key.partials, int(t + keep_ms), arg.upload_id)
+else
+  redis.call('ZREM', key.partials, arg.upload_id)
 end
-if redis.call('GET', key.path) == arg.upload_id then
-  redis.call('PEXPIRE', key.path, arg.ttl_ms)
-end
+redis.call('ZADD', key.joins, 'XX', int(t), arg.upload_id)
+remember(key, arg.upload_id, t, keep_ms + num(arg.ttl_ms))
 return {'finished', intake.state}

@@ -78,3 +78,15 @@ local function park(key, upload_id, intake, work, error_code, error, failed_ms)
   due_at(key.due, upload_id, failed_until)
   tell(key.events, intake, work)
 end
+
+-- Keep the record of an ended upload for ttl_ms from t on; that of others is never cut short.
+local function remember(key, upload_id, t, ttl_ms)
+  redis.call('ZADD', key.ended, int(t + ttl_ms), upload_id)
+  if redis.call('PTTL', key.ended) < ttl_ms then redis.call('PEXPIRE', key.ended, int(ttl_ms)) end
+  for _, name in ipairs({key.intake, key.work, key.events}) do
+    redis.call('PEXPIRE', name, int(ttl_ms))
+  end
+  if redis.call('GET', key.path) == upload_id then
+    redis.call('PEXPIRE', key.path, int(ttl_ms))
+  end
+end

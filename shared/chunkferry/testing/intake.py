@@ -64,6 +64,10 @@ class MemoryIntake:
             book.due[entry.upload_id] = (
                 now + book.rewake_ms if entry.scheduled else entry.expires_at
             )
+            if entry.sources:
+                book.joins[entry.upload_id] = now + book.rewake_ms
+            if entry.keep_ms:
+                book.partials[entry.upload_id] = entry.expires_at + entry.keep_ms
             book.tell(entry)
             return Created(upload_id=entry.upload_id, wake=entry.scheduled, existed=False)
 
@@ -71,7 +75,11 @@ class MemoryIntake:
         shard = keys.shard_of_path(draft.service, draft.filepath, self._book.settings.shards)
         idle_ms = milliseconds(draft.expiry)
         return Entry(
-            upload_id=keys.new_upload_id(shard),
+            upload_id=(
+                keys.upload_id_of_partial(shard, draft.filepath)
+                if draft.keep
+                else keys.new_upload_id(shard)
+            ),
             service=draft.service,
             filepath=draft.filepath,
             state=State.RECEIVED if draft.length == 0 else State.RECEIVING,
@@ -85,6 +93,8 @@ class MemoryIntake:
             metadata=dict(draft.metadata),
             notes=dict(draft.notes),
             token=draft.idempotency_key,
+            sources=draft.sources,
+            keep_ms=milliseconds(draft.keep) if draft.keep else 0,
             ripe_at=draft.grid.boundary(0),
             wanted_since=now,
             scheduled=draft.length == 0,
@@ -236,5 +246,7 @@ class MemoryIntake:
             entry.failed_until = 0
             self._book.due[upload_id] = entry.expires_at
             wake = self._schedule(entry, now)
+            if upload_id in self._book.joins:
+                self._book.joins[upload_id] = now
             self._book.tell(entry)
             return wake

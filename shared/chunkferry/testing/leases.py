@@ -186,7 +186,15 @@ class MemoryLeases:
             entry.let_go()
             entry.scheduled, entry.session = False, ""
             entry.without_error()
-            entry.forgotten_at = now + milliseconds(settings.result_ttl)
+            entry.finished_at = now
+            keep_ms = entry.keep_ms if entry.state is State.COMPLETE else 0
+            if keep_ms:
+                book.partials[entry.upload_id] = now + keep_ms
+            else:
+                book.partials.pop(entry.upload_id, None)
+            if entry.upload_id in book.joins:
+                book.joins[entry.upload_id] = now
+            entry.forgotten_at = now + keep_ms + milliseconds(settings.result_ttl)
             book.due.pop(entry.upload_id, None)
             book.graves[entry.upload_id] = now + milliseconds(settings.grave_delay)
             book.tell(entry)

@@ -1,0 +1,97 @@
+"""Uploads that are joined from others, in memory: the twin of ``chunkferry.ledger.joins``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from chunkferry import keys
+from chunkferry.ledger.scripts import milliseconds
+from chunkferry.state import State
+from chunkferry.testing.agenda import ripe
+from chunkferry.testing.book import Book, has_ended
+from chunkferry.upload import ChunkUpload
+
+
+class MemoryJoins:
+    """The joining side of the ledger; see ``services.Joins``."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Joined uploads to look at now, up to ``limit`` of each shard."""
+        with self._book.turn() as now:
+            return ripe(self._book.joins, now, limit)
+
+    def linger(self, upload_id: str, pause: timedelta, *, waiting: bool = False) -> None:
+        """Look again after ``pause``."""
+        with self._book.turn() as now:
+            entry = self._book.find(upload_id)
+            if entry is None:
+                return
+            if waiting and entry.state is State.RECEIVING:
+                entry.is_active(now)
+            if upload_id in self._book.joins:
+                self._book.joins[upload_id] = now + milliseconds(pause)
+
+    def forget(self, upload_id: str) -> None:
+        """Nothing is left to be done for a joined upload."""
+        keys.shard_of(upload_id)
+        with self._book.turn():
+            self._book.joins.pop(upload_id, None)
+
+    def link(self, partial_ids: Sequence[str], final_id: str) -> None:
+        """Note where partial uploads go."""
+        with self._book.turn():
+            for entry in filter(None, map(self._book.find, partial_ids)):
+                entry.final = final_id
+
+    def give_up(self, upload_id: str, error_code: str, error: str) -> bool:
+        """Fail a joined upload."""
+        with self._book.turn() as now:
+            entry = self._book.find(upload_id)
+            if entry is None or entry.state is not State.RECEIVING:
+                return False
+            self._book.park(entry, error_code, error, now)
+            return True
+
+    def spent(self, limit: int = 100) -> list[str]:
+        """Partial uploads whose objects may be removed, up to ``limit`` of each shard."""
+        with self._book.turn() as now:
+            return ripe(self._book.partials, now, limit)
+
+    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta) -> None:
+        """Keep partial uploads for ``span`` from now."""
+        for upload in uploads:
+            self._keep(upload.upload_id, span)
+
+    def _keep(self, upload_id: str, span: timedelta) -> None:
+        book = self._book
+        with book.turn() as now:
+            entry = book.find(upload_id)
+            if entry is None:
+                return
+            moment = now + milliseconds(span)
+            if has_ended(entry):
+                grave_ms = milliseconds(book.settings.grave_delay)
+                moment = max(moment, entry.finished_at + grave_ms)
+                entry.forgotten_at = moment + milliseconds(book.settings.result_ttl)
+            if upload_id in book.partials:
+                book.partials[upload_id] = moment
+
+    def discard(self, upload: ChunkUpload) -> None:
+        """Forget a partial upload that has ended."""
+        with self._book.turn():
+            entry = self._book.find(upload.upload_id)
+            if entry is not None and not has_ended(entry):
+                return
+            self._book.partials.pop(upload.upload_id, None)
+            if entry is not None:
+                self._book.discard(entry)
+
+    def forget_partial(self, upload_id: str) -> None:
+        """Nothing is known of a partial upload any more."""
+        keys.shard_of(upload_id)
+        with self._book.turn():
+            self._book.partials.pop(upload_id, None)
