@@ -15,9 +15,11 @@ from chunkferry.errors import UploadNotFound
 from chunkferry.moves import Ending, Rousing
 from chunkferry.state import State
 
-#: How long a partial upload waits here, in seconds; its record stays for result_ttl more.
+#: How long a partial upload waits here, in seconds.
 KEEP = 500
-TTL = 1005
+#: For how long its record stays after that: by itself, and once a join has looked.
+STAYS = KEEP + 1005
+STAYS_AFTER_A_LOOK = 100 + 1005
 #: Two leases.
 GRAVE = 60
 
@@ -166,7 +168,7 @@ def test_a_complete_partial_upload_waits_to_be_joined(world: World) -> None:
     assert world.ledger.joins.spent() == []
     world.advance(1)
     assert world.ledger.joins.spent() == [upload_id]
-    world.advance(TTL - 1)
+    world.advance(STAYS - 1)
     assert world.get(upload_id).state is State.COMPLETE
     assert upload_id in [upload.upload_id for upload in world.ledger.records.list_uploads()]
     world.advance(1)
@@ -180,7 +182,7 @@ def test_others_do_not_cut_its_time_short(world: World) -> None:
     world.advance(10)
     shard, names = keys.shard_of(upload_id), map(str, itertools.count())
     world.complete(next(n for n in names if keys.shard_of_path("default", n, 4) == shard))
-    world.advance(TTL + 1)
+    world.advance(STAYS + 1)
     assert [upload.upload_id for upload in world.ledger.records.list_uploads()] == [upload_id]
 
 
@@ -192,7 +194,7 @@ def test_a_join_keeps_what_it_needs(world: World) -> None:
     assert world.ledger.joins.spent() == []
     world.advance(KEEP)
     assert world.ledger.joins.spent() == [upload_id]
-    world.advance(TTL - 1)
+    world.advance(STAYS_AFTER_A_LOOK - 1)
     assert world.get(upload_id).state is State.COMPLETE
 
 

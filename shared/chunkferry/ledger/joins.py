@@ -18,6 +18,8 @@ class RedisJoins:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self._scripts = scripts
         self._settings = settings
+        # Enough for the sweep to come, whatever was down meanwhile.
+        self._ttl_ms = milliseconds(settings.incomplete_upload_expiry + settings.result_ttl)
         self._grave_ms = milliseconds(settings.grave_delay)
 
     def due(self, limit: int = 100) -> list[str]:
@@ -74,7 +76,7 @@ class RedisJoins:
                 {
                     "upload_id": upload.upload_id,
                     "keep_ms": milliseconds(span),
-                    "ttl_ms": milliseconds(self._settings.result_ttl),
+                    "ttl_ms": self._ttl_ms,
                     "grave_ms": self._grave_ms,
                 },
             )

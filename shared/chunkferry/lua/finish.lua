@@ -30,7 +30,8 @@ redis.call('ZREM', key.filling, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
 redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
 tell(key.events, intake, work)
--- The object of a partial upload waits to be joined with others, and the record with it.
+-- The object of a partial upload waits to be joined with others; the record waits for as long
+-- again, in case that nobody looks when the object is to go.
 local keep_ms = num(redis.call('HGET', key.intake, 'keep_ms'))
 if intake.state ~= 'complete' then keep_ms = 0 end
 if keep_ms > 0 then
@@ -39,5 +40,5 @@ else
   redis.call('ZREM', key.partials, arg.upload_id)
 end
 redis.call('ZADD', key.joins, 'XX', int(t), arg.upload_id)
-remember(key, arg.upload_id, t, keep_ms + num(arg.ttl_ms))
+remember(key, arg.upload_id, t, 2 * keep_ms + num(arg.ttl_ms))
 return {'finished', intake.state}

@@ -74,9 +74,10 @@ class MemoryJoins:
                 return
             moment = now + milliseconds(span)
             if has_ended(entry):
-                grave_ms = milliseconds(book.settings.grave_delay)
-                moment = max(moment, entry.finished_at + grave_ms)
-                entry.forgotten_at = moment + milliseconds(book.settings.result_ttl)
+                settings = book.settings
+                moment = max(moment, entry.finished_at + milliseconds(settings.grave_delay))
+                ttl = settings.incomplete_upload_expiry + settings.result_ttl
+                entry.forgotten_at = moment + milliseconds(ttl)
             if upload_id in book.partials:
                 book.partials[upload_id] = moment
 

@@ -194,7 +194,7 @@ class MemoryLeases:
                 book.partials.pop(entry.upload_id, None)
             if entry.upload_id in book.joins:
                 book.joins[entry.upload_id] = now
-            entry.forgotten_at = now + keep_ms + milliseconds(settings.result_ttl)
+            entry.forgotten_at = now + 2 * keep_ms + milliseconds(settings.result_ttl)
             book.due.pop(entry.upload_id, None)
             book.graves[entry.upload_id] = now + milliseconds(settings.grave_delay)
             book.tell(entry)
