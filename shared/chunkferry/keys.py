@@ -39,11 +39,6 @@ def new_upload_id(shard: int) -> str:
     return f"{shard}-{secrets.token_hex(16)}"
 
 
-def upload_id_of_partial(shard: int, filepath: str) -> str:
-    """The id of the partial upload whose object is at ``filepath``; see ``new_partial``."""
-    return f"{shard}-{filepath.rpartition('/')[2]}"
-
-
 def is_upload_id(text: str) -> bool:
     """True if ``text`` has the form of an upload id."""
     return _UPLOAD_ID.fullmatch(text) is not None

@@ -544,10 +544,11 @@ class Joins(Protocol):
     def spent(self, limit: int = 100) -> list[str]:
         """Partial uploads whose objects are not needed any more."""
 
-    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta) -> None:
+    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
         """Keep the objects of partial uploads for ``span`` from now, and their records for longer.
 
         Zero says that they may go; not before late requests of dead workers have come to an end.
+        After that, the same ``final_id``, the upload that they are joined into, keeps them no more.
         """
 
     def discard(self, upload: ChunkUpload) -> None:

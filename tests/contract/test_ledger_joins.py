@@ -46,11 +46,9 @@ def final(world: World, *sources: str, **changes: Any) -> str:
 
 
 def test_a_partial_upload_is_marked(world: World) -> None:
-    """Its id follows from its path, and no other upload is marked so."""
-    upload_id = partial(world)
-    found = world.get(upload_id)
+    """And no other upload is."""
+    found = world.get(partial(world))
     assert (found.is_partial, found.sources, found.final) == (True, (), "")
-    assert keys.upload_id_of_partial(keys.shard_of(upload_id), found.filepath) == upload_id
     assert not world.get(world.begin()).is_partial
 
 
@@ -206,6 +204,17 @@ def test_what_is_joined_goes_once_its_grave_was_looked_at(world: World) -> None:
     assert world.ledger.joins.spent() == []
     world.advance(1)
     assert world.ledger.joins.spent() == [upload_id]
+
+
+def test_a_late_turn_keeps_nothing(world: World) -> None:
+    """One that was overtaken by the end of its join; another join does keep what it needs."""
+    upload = world.get(complete_partial(world))
+    world.ledger.joins.keep([upload], timedelta(0), "one")
+    world.ledger.joins.keep([upload], timedelta(seconds=KEEP), "one")
+    world.advance(GRAVE)
+    assert world.ledger.joins.spent() == [upload.upload_id]
+    world.ledger.joins.keep([upload], timedelta(seconds=KEEP), "two")
+    assert world.ledger.joins.spent() == []
 
 
 def test_a_partial_upload_that_takes_data_is_looked_at_later(world: World) -> None:

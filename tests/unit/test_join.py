@@ -384,15 +384,6 @@ def test_an_unfinished_partial_goes_by_its_own_silence(hasty: World) -> None:
     assert (hasty.leftovers(), hasty.store.sessions, hasty.book.partials) == ([], {}, {})
 
 
-def test_only_our_object_is_removed(world: World) -> None:
-    """Whoever put another one there keeps it."""
-    path = world.manager.get(world.partial(HEAD)).filepath
-    world.store.put(path, io.BytesIO(b"theirs"))
-    world.sweep(timedelta(days=2).total_seconds())
-    assert world.stored(path) == b"theirs"
-    assert world.book.partials == {}
-
-
 def test_an_object_that_cannot_be_removed_is_tried_again(world: World) -> None:
     """With each sweep, until the store lets it go."""
     world.partial(HEAD)

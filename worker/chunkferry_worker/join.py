@@ -145,6 +145,7 @@ class Join:
         joins.keep(
             [source for source in found if source is not None and source.is_complete],
             self._settings.incomplete_upload_expiry,
+            upload.upload_id,
         )
         outcome = Joining.CLOSED
         if upload.state is State.RECEIVING:
@@ -163,7 +164,7 @@ class Join:
             for source in found
             if source is not None and source.final in {"", upload.upload_id}
         ]
-        self._ledger.joins.keep(spent, timedelta(0))
+        self._ledger.joins.keep(spent, timedelta(0), upload.upload_id)
 
     def _guarded(
         self, upload: ChunkUpload, found: Sequence[ChunkUpload | None], report: JoinReport

@@ -9,7 +9,7 @@ import logging
 
 from chunkferry.config import Settings
 from chunkferry.errors import UploadNotFound
-from chunkferry.services import Ledger, Portable, Service
+from chunkferry.services import Ledger, Service
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker import unforeseen
@@ -26,7 +26,7 @@ class Partials:
         self._settings = settings
 
     def remove(self, upload_id: str) -> bool:
-        """Remove one whose time has come; True if its object was there.
+        """Remove one whose time has come; True if it was complete.
 
         Raises:
             StoreError, ConfigError: its store does not let it go; the same call may later.
@@ -47,22 +47,18 @@ class Partials:
             # It ends by itself one day, by its producer's silence if by nothing else.
             joins.keep([upload], self._settings.incomplete_upload_expiry)
             return False
-        removed = upload.is_complete and self._remove_object(upload)
+        if upload.is_complete:
+            self._remove_object(upload)
         joins.discard(upload)
-        return removed
+        return upload.is_complete
 
-    def _remove_object(self, upload: ChunkUpload) -> bool:
+    def _remove_object(self, upload: ChunkUpload) -> None:
+        # Its path is nobody else's, and is never used again: no need to look whose object it is.
         with unforeseen.of_store(upload.service):
             store = self._stores[upload.service]
-            service = store.chunk_file_service()
-            if not isinstance(store, Service) or not isinstance(service, Portable):
-                return False
-            service.restore(upload, "")
-            if service.find_object() is None:
-                return False  # gone, or not ours
-            store.delete(upload.filepath)
+            if isinstance(store, Service):
+                store.delete(upload.filepath)
         log.info(
             "Removed the object of a partial upload that nobody needs any more.",
             extra={"action": "discard", "upload_id": upload.upload_id},
         )
-        return True

@@ -56,11 +56,7 @@ class RedisIntake:
     def create(self, draft: Draft) -> Created:
         """Begin an upload; see ``services.Intake``."""
         shard = keys.shard_of_path(draft.service, draft.filepath, self._settings.shards)
-        upload_id = (
-            keys.upload_id_of_partial(shard, draft.filepath)
-            if draft.keep
-            else keys.new_upload_id(shard)
-        )
+        upload_id = keys.new_upload_id(shard)
         path = keys.path(shard, draft.service, draft.filepath)
         with connection.translated():
             newest = (cast("bytes | None", self._scripts.client.get(path)) or b"").decode()

@@ -68,13 +68,14 @@ class RedisJoins:
         """Partial uploads whose objects may be removed, up to ``limit`` of each shard."""
         return ripe(self._scripts, keys.partials, self._settings.shards, limit)
 
-    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta) -> None:
+    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
         """Keep partial uploads for ``span`` from now; see ``services.Joins``."""
         questions: list[Question] = [
             (
                 {**_record(upload), **of(upload.upload_id, "partials")},
                 {
                     "upload_id": upload.upload_id,
+                    "final": final_id,
                     "keep_ms": milliseconds(span),
                     "ttl_ms": self._ttl_ms,
                     "grave_ms": self._grave_ms,

@@ -48,6 +48,7 @@ class Entry:
     sources: tuple[str, ...] = ()
     keep_ms: int = 0
     final: str = ""
+    spent_by: str | None = None
     finished_at: int = 0
     #: The latest possible ``expires_at``; 0 for none.
     expires_by: int

@@ -75,11 +75,7 @@ class MemoryIntake:
         shard = keys.shard_of_path(draft.service, draft.filepath, self._book.settings.shards)
         idle_ms = milliseconds(draft.expiry)
         return Entry(
-            upload_id=(
-                keys.upload_id_of_partial(shard, draft.filepath)
-                if draft.keep
-                else keys.new_upload_id(shard)
-            ),
+            upload_id=keys.new_upload_id(shard),
             service=draft.service,
             filepath=draft.filepath,
             state=State.RECEIVED if draft.length == 0 else State.RECEIVING,

@@ -61,12 +61,12 @@ class MemoryJoins:
         with self._book.turn() as now:
             return ripe(self._book.partials, now, limit)
 
-    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta) -> None:
+    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
         """Keep partial uploads for ``span`` from now."""
         for upload in uploads:
-            self._keep(upload.upload_id, span)
+            self._keep(upload.upload_id, span, final_id)
 
-    def _keep(self, upload_id: str, span: timedelta) -> None:
+    def _keep(self, upload_id: str, span: timedelta, final_id: str) -> None:
         book = self._book
         with book.turn() as now:
             entry = book.find(upload_id)
@@ -74,6 +74,10 @@ class MemoryJoins:
                 return
             moment = now + milliseconds(span)
             if has_ended(entry):
+                if not span:
+                    entry.spent_by = final_id
+                elif entry.spent_by == final_id:
+                    return
                 settings = book.settings
                 moment = max(moment, entry.finished_at + milliseconds(settings.grave_delay))
                 ttl = settings.incomplete_upload_expiry + settings.result_ttl
