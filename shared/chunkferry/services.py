@@ -533,10 +533,7 @@ class Joins(Protocol):
         """Nothing is left to be done for a joined upload, nor for those it is joined from."""
 
     def link(self, partial_ids: Sequence[str], final_id: str) -> None:
-        """Note that ``final_id`` is joined from partial uploads: their end is told to it at once.
-
-        Of two that are joined from one, the later is noted.
-        """
+        """Note that ``final_id`` needs partial uploads: it is told when one of them ends."""
 
     def give_up(self, upload_id: str, error_code: str, error: str) -> bool:
         """Fail an upload that cannot be joined until ``requeue``; False if it takes no data."""
@@ -547,8 +544,14 @@ class Joins(Protocol):
     def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
         """Keep the objects of partial uploads for ``span`` from now, and their records for longer.
 
-        Zero says that they may go; not before late requests of dead workers have come to an end.
-        After that, the same ``final_id``, the upload that they are joined into, keeps them no more.
+        Nothing where ``final_id``, which asks for it, is not noted: it has let them go before.
+        """
+
+    def spend(self, uploads: Sequence[ChunkUpload], final_id: str, *, whole: bool) -> None:
+        """Note that ``final_id`` needs partial uploads no more.
+
+        ``whole``: because it has their bytes, so they may go once no other needs them; not before
+        late requests of dead workers have come to an end.
         """
 
     def discard(self, upload: ChunkUpload) -> None:

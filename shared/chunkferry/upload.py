@@ -42,8 +42,8 @@ class ChunkUpload:
     is_partial: bool = False
     #: The uploads it is joined from, in this order; none if a producer sends its bytes.
     sources: tuple[str, ...] = ()
-    #: The newest upload that a partial one is being joined into; empty for none.
-    final: str = ""
+    #: The uploads that need a partial one, to be joined from it.
+    finals: tuple[str, ...] = ()
     created_at: datetime
     #: When the upload is given up if its producer stays silent.
     expiry: datetime
@@ -129,7 +129,7 @@ def from_hashes(
         notes=json.loads(intake.get("notes", "{}")),
         is_partial=int(intake.get("keep_ms", "0")) > 0,
         sources=tuple(json.loads(intake.get("sources", "[]"))),
-        final=intake.get("final", ""),
+        finals=tuple(intake.get("finals", "").split()),
         created_at=_time(intake["created_at"]),
         expiry=_time(intake["expires_at"]),
         error=work.get("error", ""),

@@ -22,6 +22,8 @@ STAYS = KEEP + 1005
 STAYS_AFTER_A_LOOK = 100 + 1005
 #: Two leases.
 GRAVE = 60
+#: Ids of joined uploads, known or not.
+ONE, TWO = keys.new_upload_id(1), keys.new_upload_id(2)
 
 
 def partial(world: World, length: int | None = 24, **changes: Any) -> str:
@@ -48,7 +50,7 @@ def final(world: World, *sources: str, **changes: Any) -> str:
 def test_a_partial_upload_is_marked(world: World) -> None:
     """And no other upload is."""
     found = world.get(partial(world))
-    assert (found.is_partial, found.sources, found.final) == (True, (), "")
+    assert (found.is_partial, found.sources, found.finals) == (True, (), ())
     assert not world.get(world.begin()).is_partial
 
 
@@ -140,13 +142,18 @@ def test_giving_up_is_failing(world: World) -> None:
     assert not world.ledger.joins.give_up(keys.new_upload_id(1), "gone", "unknown")
 
 
-def test_parts_of_an_upload_know_where_they_go(world: World) -> None:
-    """The newest join of each; unknown ones are not made by that."""
+def test_parts_of_an_upload_know_who_needs_them(world: World) -> None:
+    """Each once, until it says otherwise; unknown ones are not made by that."""
     first, second, unknown = partial(world), partial(world), keys.new_upload_id(1)
-    one, another = final(world, first), keys.new_upload_id(2)
+    one, two, three = ONE, TWO, keys.new_upload_id(3)
     world.ledger.joins.link([first, second, unknown], one)
-    world.ledger.joins.link([second], another)
-    assert [world.get(id_).final for id_ in (first, second)] == [one, another]
+    world.ledger.joins.link([second], two)
+    world.ledger.joins.link([second, second], one)
+    world.ledger.joins.link([second], three)
+    assert [world.get(id_).finals for id_ in (first, second)] == [(one,), (one, two, three)]
+    for whole, final_id in enumerate([two, two]):
+        world.ledger.joins.spend([world.get(second)], final_id, whole=bool(whole))
+        assert world.get(second).finals == (one, three)
     with pytest.raises(UploadNotFound):
         world.get(unknown)
 
@@ -194,27 +201,54 @@ def test_a_join_keeps_what_it_needs(world: World) -> None:
     assert world.ledger.joins.spent() == [upload_id]
     world.advance(STAYS_AFTER_A_LOOK - 1)
     assert world.get(upload_id).state is State.COMPLETE
+    world.advance(1)
+    with pytest.raises(UploadNotFound):
+        world.get(upload_id)
 
 
 def test_what_is_joined_goes_once_its_grave_was_looked_at(world: World) -> None:
     """A late request of a dead worker must not make the object anew."""
-    upload_id = complete_partial(world)
-    world.ledger.joins.keep([world.get(upload_id)], timedelta(0))
+    upload = world.get(complete_partial(world))
+    world.ledger.joins.link([upload.upload_id], ONE)
+    world.ledger.joins.spend([upload], ONE, whole=True)
     world.advance(GRAVE - 1)
     assert world.ledger.joins.spent() == []
     world.advance(1)
-    assert world.ledger.joins.spent() == [upload_id]
+    assert world.ledger.joins.spent() == [upload.upload_id]
+    world.advance(STAYS_AFTER_A_LOOK - 1)
+    assert world.get(upload.upload_id).is_complete
+
+
+def test_what_is_joined_late_goes_at_once(world: World) -> None:
+    """Its grave was looked at long before."""
+    upload = world.get(complete_partial(world))
+    world.advance(GRAVE + 1)
+    world.ledger.joins.spend([upload], ONE, whole=True)
+    assert world.ledger.joins.spent() == [upload.upload_id]
 
 
 def test_a_late_turn_keeps_nothing(world: World) -> None:
-    """One that was overtaken by the end of its join; another join does keep what it needs."""
+    """One that was overtaken by the end of its join."""
     upload = world.get(complete_partial(world))
-    world.ledger.joins.keep([upload], timedelta(0), "one")
-    world.ledger.joins.keep([upload], timedelta(seconds=KEEP), "one")
+    world.ledger.joins.link([upload.upload_id], ONE)
+    world.ledger.joins.spend([upload], ONE, whole=True)
+    world.ledger.joins.keep([upload], timedelta(seconds=KEEP), ONE)
     world.advance(GRAVE)
     assert world.ledger.joins.spent() == [upload.upload_id]
-    world.ledger.joins.keep([upload], timedelta(seconds=KEEP), "two")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_another_join_needs_stays(world: World, whole: bool) -> None:
+    """Whichever of the two is complete first, or is given up."""
+    upload = world.get(complete_partial(world))
+    world.ledger.joins.link([upload.upload_id], ONE)
+    world.ledger.joins.link([upload.upload_id], TWO)
+    world.ledger.joins.spend([upload], ONE, whole=whole)
+    world.advance(GRAVE)
     assert world.ledger.joins.spent() == []
+    world.ledger.joins.spend([upload], TWO, whole=whole)
+    assert world.ledger.joins.spent() == [upload.upload_id] * whole
+    world.ledger.joins.spend([replace(upload, upload_id=keys.new_upload_id(1))], ONE, whole=True)
 
 
 def test_a_partial_upload_that_takes_data_is_looked_at_later(world: World) -> None:
@@ -269,6 +303,7 @@ def test_what_an_older_worker_ended_is_forgotten(redis_world: RedisWorld) -> Non
     upload = replace(redis_world.get(upload_id))
     redis_world.client.unlink(keys.intake(upload_id), keys.work(upload_id))
     redis_world.ledger.joins.keep([upload], timedelta(0))
+    redis_world.ledger.joins.spend([upload], ONE, whole=True)
     redis_world.ledger.joins.forget_partial(upload_id)
     redis_world.advance(10 * KEEP)
     assert redis_world.ledger.joins.spent() == []

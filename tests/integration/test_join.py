@@ -177,33 +177,32 @@ def test_many_requests_at_once_take_each_byte_once(local: Joins, start_worker: S
 
 
 @pytest.mark.parametrize("action", [Action.KILL, Action.STOP])
-@pytest.mark.parametrize(
-    "point", ["append.before", "append.after", "linger.after", "join.before", "set_length.after"]
-)
-def test_a_worker_that_dies_while_it_joins_is_replaced(  # noqa: PLR0917 - fixtures
-    local: Joins,
-    start_worker: StartWorker,
-    start_beat: StartBeat,
-    tmp_path: Path,
-    point: str,
-    action: Action,
+def test_a_worker_that_dies_while_it_joins_is_replaced(
+    local: Joins, start_worker: StartWorker, start_beat: StartBeat, tmp_path: Path, action: Action
 ) -> None:
-    """Killed, or stopped and continued when another one has gone on: the object is whole."""
+    """Killed, or stopped and continued when another one has gone on: every object is whole."""
     armed = tmp_path / "armed"
     armed.mkdir()
-    env = {**local.env, VARIABLE: str(armed)}
-    failpoints = Failpoints(armed)
-    late = local.manager.create_partial(None).upload_id
-    ids = [*local.partials(), late]
-    upload_id = local.manager.concatenate("a/b", ids).upload_id
-    failpoints.arm(upload_id, Fault(point=point, action=action, seconds=4))
-    start_worker(env)
-    start_worker(env)
+    failpoints, env = Failpoints(armed), {**local.env, VARIABLE: str(armed)}
+    start_worker(env, concurrency=4)
+    start_worker(env, concurrency=4)
     start_beat(env)
-    local.manager.append(late, 0, b"late")
-    local.manager.set_length(late, 4)
-    local.require_complete(upload_id, [*PIECES, b"late"])
-    assert not failpoints.is_armed(upload_id), "no worker came to this point"
+    calls = ["linger", "append", "set_length", "join", "forget"]
+    points = [f"{call}.{when}" for call in calls for when in ("before", "after")]
+    parts = local.partials()
+    finals = {}
+    for point in points:
+        # Nothing of it can be joined before its fault is armed.
+        late = local.manager.create_partial(None).upload_id
+        upload_id = local.manager.concatenate(point, [late, *parts]).upload_id
+        failpoints.arm(upload_id, Fault(point=point, action=action, seconds=4))
+        local.manager.append(late, 0, b"late")
+        local.manager.set_length(late, 4)
+        finals[point] = upload_id
+    for upload_id in finals.values():
+        local.require_complete(upload_id, [b"late", *PIECES])
+    ids = finals.values()
+    wait_until(lambda: not any(map(failpoints.is_armed, ids)), 30, what="a worker at each point")
 
 
 def test_a_removed_part_fails_the_join(

@@ -129,7 +129,7 @@ class Drain:
         """Have what waits for this turn go on at once: the sweep would take seconds."""
         with suppress(UploadNotFound, RedisUnavailable):
             if upload.is_partial and report.outcome in _STANDS_STILL:
-                if final := self._ledger.records.get(upload.upload_id).final:
+                for final in self._ledger.records.get(upload.upload_id).finals:
                     self._waker.join(final)
             # There is room for more, or nothing is left to do but to tidy up.
             elif upload.sources and report.outcome in {Release.IDLE, State.COMPLETE}:

@@ -125,6 +125,8 @@ class Join:
         report.received = upload.received
         try:
             report.outcome = self._look(upload, report)
+        except UploadNotFound:
+            report.outcome = Joining.GONE  # forgotten meanwhile
         except RedisUnavailable as exc:
             report.outcome, report.error = Joining.INTERRUPTED, exc.code
             log.warning(
@@ -134,37 +136,31 @@ class Join:
         return report
 
     def _look(self, upload: ChunkUpload, report: JoinReport) -> Joining:
-        joins = self._ledger.joins
+        joins, upload_id = self._ledger.joins, upload.upload_id
         found = self._ledger.records.get_all(upload.sources)
+        partials = [source for source in found if source is not None]
+        strangers = [part.upload_id for part in partials if upload_id not in part.finals]
+        if strangers and not upload.has_ended:
+            # The manager died before it said so; or this turn is so late that all is over.
+            upload = self._ledger.records.get(upload_id)
+            if not upload.has_ended:
+                joins.link(strangers, upload_id)
         if upload.has_ended:
-            if upload.is_complete:
-                self._let_go(upload, found)
-            joins.forget(upload.upload_id)
+            joins.spend(partials, upload_id, whole=upload.is_complete)
+            joins.forget(upload_id)
             return Joining.ENDED
-        joins.linger(upload.upload_id, self._pauses[Joining.MORE])
-        joins.keep(
-            [source for source in found if source is not None and source.is_complete],
-            self._settings.incomplete_upload_expiry,
-            upload.upload_id,
-        )
+        joins.linger(upload_id, self._pauses[Joining.MORE])
+        complete = [partial for partial in partials if partial.is_complete]
+        joins.keep(complete, self._settings.incomplete_upload_expiry, upload_id)
         outcome = Joining.CLOSED
         if upload.state is State.RECEIVING:
             outcome = self._guarded(upload, found, report)
         if outcome is not Joining.OVERTAKEN:  # the other one says when
             pause = self._pauses.get(outcome, _REST)
-            joins.linger(upload.upload_id, pause, waiting=outcome is Joining.WAITING)
+            joins.linger(upload_id, pause, waiting=outcome is Joining.WAITING)
         if outcome is Joining.MORE:
-            self._waker.join(upload.upload_id)
+            self._waker.join(upload_id)
         return outcome
-
-    def _let_go(self, upload: ChunkUpload, found: Sequence[ChunkUpload | None]) -> None:
-        """The object is whole: those it is made of may go, unless the next join needs them."""
-        spent = [
-            source
-            for source in found
-            if source is not None and source.final in {"", upload.upload_id}
-        ]
-        self._ledger.joins.keep(spent, timedelta(0), upload.upload_id)
 
     def _guarded(
         self, upload: ChunkUpload, found: Sequence[ChunkUpload | None], report: JoinReport

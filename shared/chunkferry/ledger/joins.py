@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from chunkferry import connection, keys
@@ -70,28 +70,26 @@ class RedisJoins:
 
     def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
         """Keep partial uploads for ``span`` from now; see ``services.Joins``."""
-        questions: list[Question] = [
-            (
-                {**_record(upload), **of(upload.upload_id, "partials")},
-                {
-                    "upload_id": upload.upload_id,
-                    "final": final_id,
-                    "keep_ms": milliseconds(span),
-                    "ttl_ms": self._ttl_ms,
-                    "grave_ms": self._grave_ms,
-                },
-            )
-            for upload in uploads
-        ]
-        self._scripts.ask("keep", questions)  # as above
+        more: dict[str, str | int] = {
+            "final": final_id,
+            "keep_ms": milliseconds(span),
+            "ttl_ms": self._ttl_ms,
+        }
+        self._scripts.ask("keep", [_question(upload, more) for upload in uploads])  # as above
+
+    def spend(self, uploads: Sequence[ChunkUpload], final_id: str, *, whole: bool) -> None:
+        """Note that partial uploads are not needed; see ``services.Joins``."""
+        more: dict[str, str | int] = {
+            "final": final_id,
+            "whole": int(whole),
+            "ttl_ms": self._ttl_ms,
+            "grave_ms": self._grave_ms,
+        }
+        self._scripts.ask("spend", [_question(upload, more) for upload in uploads])  # as above
 
     def discard(self, upload: ChunkUpload) -> None:
         """Forget a partial upload that has ended; see ``services.Joins``."""
-        self._scripts.run(
-            "discard",
-            {**_record(upload), **of(upload.upload_id, "partials")},
-            {"upload_id": upload.upload_id},
-        )
+        self._scripts.run("discard", *_question(upload, {}))
 
     def forget_partial(self, upload_id: str) -> None:
         """Nothing is known of a partial upload any more."""
@@ -99,10 +97,9 @@ class RedisJoins:
             self._scripts.client.zrem(keys.partials(keys.shard_of(upload_id)), upload_id)
 
 
-def _record(upload: ChunkUpload) -> dict[str, str]:
-    """The keys of an ended upload's record."""
+def _question(upload: ChunkUpload, more: Mapping[str, str | int]) -> Question:
+    """A question about a partial upload: the keys of its record, and its id."""
     shard = keys.shard_of(upload.upload_id)
-    return {
-        **of(upload.upload_id, "intake", "work", "events", "ended"),
-        "path": keys.path(shard, upload.service, upload.filepath),
-    }
+    names = of(upload.upload_id, "intake", "work", "events", "ended", "partials")
+    names["path"] = keys.path(shard, upload.service, upload.filepath)
+    return names, {"upload_id": upload.upload_id, **more}

@@ -1,25 +1,15 @@
--- keep: say for how long the object of a partial upload is still needed, and keep its record.
+-- keep: a joined upload goes on needing the object of a partial one, and its record.
 -- KEYS     intake work path events ended partials
--- ARGV     upload_id final keep_ms ttl_ms grave_ms
+-- ARGV     upload_id final keep_ms ttl_ms
 -- RETURNS  kept | open | spent | unknown
 -- FLAGS    allow-oom
--- Never removed before its grave is looked at: a late request of a dead holder could make the
--- object anew. "open": it has not ended, and is looked at again after as long. "spent": "final",
--- the joined upload that asks, has let it go before, and this is a late turn at joining that.
+-- "open": it has not ended, and is looked at again after as long. "spent": "final" has let it go
+-- before, and this is a late turn at joining. No "final" asks on nobody's behalf.
 local t = now()
-local intake = pick(key.intake, 'state', 'finished_at', 'spent_by')
+local intake = pick(key.intake, 'state', 'finals')
 if not intake.state then return {'unknown'} end
-local moment = t + num(arg.keep_ms)
-if not ended(intake.state) then
-  redis.call('ZADD', key.partials, 'XX', int(moment), arg.upload_id)
-  return {'open'}
-end
-if arg.keep_ms == '0' then
-  put(key.intake, 'spent_by', arg.final)
-elseif intake.spent_by == arg.final then
-  return {'spent'}
-end
-moment = math.max(moment, num(intake.finished_at) + num(arg.grave_ms))
-redis.call('ZADD', key.partials, 'XX', int(moment), arg.upload_id)
-remember(key, arg.upload_id, t, moment - t + num(arg.ttl_ms))
+if arg.final ~= '' and not find_id(intake.finals, arg.final) then return {'spent'} end
+redis.call('ZADD', key.partials, 'XX', int(t + num(arg.keep_ms)), arg.upload_id)
+if not ended(intake.state) then return {'open'} end
+remember(key, arg.upload_id, t, num(arg.keep_ms) + num(arg.ttl_ms))
 return {'kept'}

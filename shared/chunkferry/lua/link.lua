@@ -1,9 +1,11 @@
--- link: note which upload a part of it is being joined into, so that its end is told at once.
+-- link: note that a joined upload needs a partial one, which is told then when that ends.
 -- KEYS     intake
 -- ARGV     final
 -- RETURNS  linked | unknown
 -- FLAGS    allow-oom
-local state = redis.call('HGET', key.intake, 'state')
-if not state then return {'unknown'} end
-put(key.intake, 'final', arg.final)
+local intake = pick(key.intake, 'state', 'finals')
+if not intake.state then return {'unknown'} end
+if not find_id(intake.finals, arg.final) then
+  put(key.intake, 'finals', (intake.finals or '') .. arg.final .. ' ')
+end
 return {'linked'}

@@ -79,6 +79,11 @@ local function park(key, upload_id, intake, work, error_code, error, failed_ms)
   tell(key.events, intake, work)
 end
 
+-- Where an upload's id stands in a text of ids, each of which is followed by a blank.
+local function find_id(ids, upload_id)
+  return string.find(ids or '', upload_id .. ' ', 1, true)
+end
+
 -- Keep the record of an ended upload for ttl_ms from t on; that of others is never cut short.
 local function remember(key, upload_id, t, ttl_ms)
   redis.call('ZADD', key.ended, int(t + ttl_ms), upload_id)

@@ -47,8 +47,7 @@ class Entry:
     #: What it is joined from; how long it waits to be joined itself, 0 if it is no partial one.
     sources: tuple[str, ...] = ()
     keep_ms: int = 0
-    final: str = ""
-    spent_by: str | None = None
+    finals: tuple[str, ...] = ()
     finished_at: int = 0
     #: The latest possible ``expires_at``; 0 for none.
     expires_by: int
@@ -250,7 +249,7 @@ class Book:
             notes=dict(entry.notes),
             is_partial=entry.keep_ms > 0,
             sources=entry.sources,
-            final=entry.final,
+            finals=entry.finals,
             created_at=_time(entry.created_at),
             expiry=_time(entry.expires_at),
             error=entry.error,

@@ -9,7 +9,7 @@ from chunkferry import keys
 from chunkferry.ledger.scripts import milliseconds
 from chunkferry.state import State
 from chunkferry.testing.agenda import ripe
-from chunkferry.testing.book import Book, has_ended
+from chunkferry.testing.book import Book, Entry, has_ended
 from chunkferry.upload import ChunkUpload
 
 
@@ -42,10 +42,10 @@ class MemoryJoins:
             self._book.joins.pop(upload_id, None)
 
     def link(self, partial_ids: Sequence[str], final_id: str) -> None:
-        """Note where partial uploads go."""
+        """Note that partial uploads are needed."""
         with self._book.turn():
             for entry in filter(None, map(self._book.find, partial_ids)):
-                entry.final = final_id
+                entry.finals = tuple(dict.fromkeys((*entry.finals, final_id)))
 
     def give_up(self, upload_id: str, error_code: str, error: str) -> bool:
         """Fail a joined upload."""
@@ -63,27 +63,31 @@ class MemoryJoins:
 
     def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
         """Keep partial uploads for ``span`` from now."""
-        for upload in uploads:
-            self._keep(upload.upload_id, span, final_id)
+        with self._book.turn() as now:
+            for entry in self._entries(uploads):
+                if not final_id or final_id in entry.finals:
+                    self._keep(entry, now + milliseconds(span))
 
-    def _keep(self, upload_id: str, span: timedelta, final_id: str) -> None:
-        book = self._book
-        with book.turn() as now:
-            entry = book.find(upload_id)
-            if entry is None:
-                return
-            moment = now + milliseconds(span)
-            if has_ended(entry):
-                if not span:
-                    entry.spent_by = final_id
-                elif entry.spent_by == final_id:
-                    return
-                settings = book.settings
-                moment = max(moment, entry.finished_at + milliseconds(settings.grave_delay))
-                ttl = settings.incomplete_upload_expiry + settings.result_ttl
-                entry.forgotten_at = moment + milliseconds(ttl)
-            if upload_id in book.partials:
-                book.partials[upload_id] = moment
+    def spend(self, uploads: Sequence[ChunkUpload], final_id: str, *, whole: bool) -> None:
+        """Note that partial uploads are not needed."""
+        grave_ms = milliseconds(self._book.settings.grave_delay)
+        with self._book.turn() as now:
+            for entry in self._entries(uploads):
+                entry.finals = tuple(other for other in entry.finals if other != final_id)
+                if whole and not entry.finals and has_ended(entry):
+                    self._keep(entry, max(now, entry.finished_at + grave_ms))
+
+    def _entries(self, uploads: Sequence[ChunkUpload]) -> list[Entry]:
+        found = (self._book.find(upload.upload_id) for upload in uploads)
+        return [entry for entry in found if entry is not None]
+
+    def _keep(self, entry: Entry, moment: int) -> None:
+        settings = self._book.settings
+        if has_ended(entry):
+            ttl = settings.incomplete_upload_expiry + settings.result_ttl
+            entry.forgotten_at = moment + milliseconds(ttl)
+        if entry.upload_id in self._book.partials:
+            self._book.partials[entry.upload_id] = moment
 
     def discard(self, upload: ChunkUpload) -> None:
         """Forget a partial upload that has ended."""
