@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 from chunkferry import ChunkManager, State
 from chunkferry.config import load
 from chunkferry.parts import MIB
-from chunkferry.wakeup import DRAIN
+from chunkferry.wakeup import DRAIN, CeleryWaker, producer_app
 from chunkferry_worker.application import create_app
 from chunkferry_worker.settings import MAINTENANCE
 
@@ -62,6 +62,8 @@ class Fleet:
     folder: Path
     #: How long each part takes at least, in seconds.
     part_seconds: float = 0.0
+    #: False for the store itself, with all that it can do, and nobody who takes note.
+    is_watched: bool = True
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -73,7 +75,8 @@ class Fleet:
             "journal": str(self.folder / "journal"),
             "seconds": str(self.part_seconds),
         }
-        services = {"default": "tests.servers.witness:store?" + urlencode(options)}
+        witness = "tests.servers.witness:store?" + urlencode(options)
+        services = {"default": witness if self.is_watched else self.store.url}
         return {
             **QUICK,
             **self.store.env,
@@ -241,6 +244,39 @@ def test_a_task_of_a_later_version_is_only_refused(fleet: Fleet, version: str) -
     assert worker.pid == pid
     client = fleet.server.client()
     assert [client.llen(queue) for queue in (DRAIN, MAINTENANCE)] == [0, 0]
+
+
+@pytest.mark.parametrize("listing_store", ["local"], indirect=True)
+def test_joins_outlive_workers_that_do_not_know_them(fleet: Fleet) -> None:
+    """Older workers drop every other request; the sweep of the new beat's worker sends more."""
+    fleet.is_watched = False
+    old, new = fleet.worker("old"), fleet.worker("new")
+    manager = fleet.manager()
+    ids = [manager.create_partial(SIZE).upload_id for _ in range(3)]
+    for number, upload_id in enumerate(ids):
+        manager.append(upload_id, 0, content(f"part {number}"))
+    paths = [manager.get(upload_id).filepath for upload_id in ids]
+    # One at least comes to each.
+    waker = CeleryWaker(producer_app(fleet.server.url))
+    upload_id = manager.concatenate("joined", ids).upload_id
+    for _ in range(20):
+        waker.join(upload_id)
+    fleet.beat("new")
+
+    def is_complete() -> bool:
+        # Its record vanishes, too.
+        return fleet.store.open().exists("joined")
+
+    wait_until(is_complete, 120, what="the joined object")
+    with fleet.store.open().get("joined") as found:
+        expected = b"".join(content(f"part {number}") for number in range(3))
+        assert digest(expected) == digest(found.read())
+    client = fleet.server.client()
+    wait_until(lambda: left_keys(client) == [], 120, what="no key of an upload left")
+    assert not any(fleet.store.open().exists(path) for path in paths)
+    dropped = "Received unregistered task of type 'chunkferry.join'"
+    assert dropped in old.log.read_text(), "no request came to the old worker"
+    assert "Task chunkferry.join[" in new.log.read_text()
 
 
 def test_no_field_of_the_last_release_is_gone(versions: Versions) -> None:
