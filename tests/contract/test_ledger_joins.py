@@ -297,6 +297,16 @@ def test_nothing_is_left_of_a_discarded_upload(redis_world: RedisWorld) -> None:
     assert redis_world.key_names() == [keys.graves(keys.shard_of(upload_id))]
 
 
+def test_a_discarded_upload_keeps_no_other_longer(redis_world: RedisWorld) -> None:
+    """The set of ended uploads goes with the last of them that is left."""
+    upload_id = complete_partial(redis_world)
+    shard, names = keys.shard_of(upload_id), map(str, itertools.count())
+    redis_world.complete(next(n for n in names if keys.shard_of_path("default", n, 4) == shard))
+    assert redis_world.client.pttl(keys.ended(shard)) > 1100 * 1000
+    redis_world.ledger.joins.discard(redis_world.get(upload_id))
+    assert redis_world.client.pttl(keys.ended(shard)) <= 1005 * 1000
+
+
 def test_what_an_older_worker_ended_is_forgotten(redis_world: RedisWorld) -> None:
     """It keeps the record for too short a time; then the entry goes, and nothing is written."""
     upload_id = complete_partial(redis_world)

@@ -28,7 +28,6 @@ put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'stored', work.stor
 redis.call('ZREM', key.due, arg.upload_id)
 redis.call('ZREM', key.filling, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
-redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
 tell(key.events, intake, work)
 -- The object of a partial upload waits to be joined with others; the record waits for as long
 -- again, in case that nobody looks when the object is to go.
