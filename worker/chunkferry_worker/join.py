@@ -39,7 +39,10 @@ log = logging.getLogger(__name__)
 
 #: Pause between two looks at an upload of which all is taken, or which has failed: what moves it
 #: has it looked at sooner, but for a Redis that came back without its newest bytes.
-_REST: Final = timedelta(minutes=1)
+_REST: Final = timedelta(minutes=5)
+#: A request counts as lost after so many times ``rewake_seconds``: many may wait at once, and a
+#: look at each costs as much as a short turn.
+_PATIENCE: Final = 4
 
 
 class Joining(StrEnum):
@@ -97,13 +100,16 @@ class Join:
         self._settings = settings
         self._should_stop = should_stop
         turn, again = settings.slice_seconds, settings.rewake_seconds
-        #: When to look again by itself. During a turn: once the next one should have begun.
+        # Whoever waits must be looked at before it counts as silent.
+        longest = settings.incomplete_upload_expiry / 4
+        #: When the sweep looks. During a turn: once the next one should have begun.
         self._pauses: Final = {
             Joining.MORE: timedelta(seconds=turn + again),
             Joining.FULL: timedelta(seconds=settings.sweep_seconds),
-            Joining.WAITING: timedelta(seconds=again),
+            Joining.WAITING: min(patience(settings), longest),
             Joining.DEFERRED: timedelta(seconds=again),
         }
+        self._rest: Final = min(_REST, longest)
 
     def run(self, upload_id: str) -> JoinReport:
         """Take one turn at the upload. A duplicate, late or needless request ends here.
@@ -156,7 +162,7 @@ class Join:
         if upload.state is State.RECEIVING:
             outcome = self._guarded(upload, found, report)
         if outcome is not Joining.OVERTAKEN:  # the other one says when
-            pause = self._pauses.get(outcome, _REST)
+            pause = self._pauses.get(outcome, self._rest)
             joins.linger(upload_id, pause, waiting=outcome is Joining.WAITING)
         if outcome is Joining.MORE:
             self._waker.join(upload_id)
@@ -277,6 +283,11 @@ class Join:
             return Joining.DEFERRED
         self._ledger.joins.give_up(upload.upload_id, code, f"it cannot be joined: {text}"[:500])
         return Joining.FAILED
+
+
+def patience(settings: Settings) -> timedelta:
+    """After how long a request to join counts as lost."""
+    return timedelta(seconds=_PATIENCE * settings.rewake_seconds)
 
 
 def _read(store: RangeService, partial: ChunkUpload, start: int, finish: int) -> memoryview:

@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 from chunkferry.config import Settings
@@ -21,6 +20,7 @@ from chunkferry.moves import Rousing
 from chunkferry.services import Ledger, Reaping, Waker
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
+from chunkferry_worker import join
 from chunkferry_worker.partials import Partials
 from chunkferry_worker.unforeseen import untold
 
@@ -121,7 +121,7 @@ class Sweep:
     def _join(self, upload_id: str, report: SweepReport) -> bool:
         """Have an upload joined; False if the request was not sent."""
         report.joins += 1
-        self._ledger.joins.linger(upload_id, timedelta(seconds=self._settings.rewake_seconds))
+        self._ledger.joins.linger(upload_id, join.patience(self._settings))
         return self._waker.join(upload_id)
 
     def _discard(self, upload_id: str, report: SweepReport) -> bool:
