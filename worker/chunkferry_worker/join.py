@@ -109,7 +109,8 @@ class Join:
             Joining.WAITING: min(patience(settings), longest),
             Joining.DEFERRED: timedelta(seconds=again),
         }
-        self._rest: Final = min(_REST, longest)
+        # A worker of the last release tells nobody that it has ended one: its record must be there.
+        self._rest: Final = min(_REST, longest, settings.result_ttl / 2)
 
     def run(self, upload_id: str) -> JoinReport:
         """Take one turn at the upload. A duplicate, late or needless request ends here.
