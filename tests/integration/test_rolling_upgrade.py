@@ -64,6 +64,8 @@ class Fleet:
     part_seconds: float = 0.0
     #: False for the store itself, with all that it can do, and nobody who takes note.
     is_watched: bool = True
+    #: How long records stay, in seconds.
+    result_ttl: int = RESULT_TTL
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -80,6 +82,7 @@ class Fleet:
         return {
             **QUICK,
             **self.store.env,
+            "CHUNKFERRY_RESULT_TTL": str(self.result_ttl),
             "CHUNKFERRY_REDIS_URL": self.server.url,
             "CHUNKFERRY_SERVICES": json.dumps(services),
         }
@@ -250,6 +253,8 @@ def test_a_task_of_a_later_version_is_only_refused(fleet: Fleet, version: str) -
 def test_joins_outlive_workers_that_do_not_know_them(fleet: Fleet) -> None:
     """Older workers drop every other request; the sweep of the new beat's worker sends more."""
     fleet.is_watched = False
+    # Older workers keep records of parts no longer than others: half of the looks must do in it.
+    fleet.result_ttl = 600
     old, new = fleet.worker("old"), fleet.worker("new")
     manager = fleet.manager()
     ids = [manager.create_partial(SIZE).upload_id for _ in range(3)]
