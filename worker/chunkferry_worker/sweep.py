@@ -122,6 +122,9 @@ class Sweep:
         """Have an upload joined; False if the request was not sent."""
         report.joins += 1
         self._ledger.joins.linger(upload_id, join.patience(self._settings))
+        # Twice: of two idle workers that take turns, an older one, which drops it, may always be
+        # next while the other one sweeps. A second turn does no harm.
+        self._waker.join(upload_id)
         return self._waker.join(upload_id)
 
     def _discard(self, upload_id: str, report: SweepReport) -> bool:
