@@ -188,6 +188,11 @@ class World:
         for upload_id in self.ledger.telling.due():
             if turn := self.ledger.telling.begin(upload_id, "crier", timedelta(seconds=1)):
                 self.ledger.telling.end(turn, "", None)
+        self.advance(10_000)
+        for upload_id in self.ledger.joins.spent():
+            self.ledger.joins.forget_partial(upload_id)
+        for upload_id in self.ledger.joins.due():
+            self.ledger.joins.forget(upload_id)
 
 
 class MemoryWorld(World):

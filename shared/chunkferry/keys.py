@@ -118,3 +118,13 @@ def graves(shard: int) -> str:
 def telling(shard: int) -> str:
     """ZSET: uploads of which somebody is to be told -> when to look for news of them (ms)."""
     return f"{{cf:{shard}}}:telling"
+
+
+def joins(shard: int) -> str:
+    """ZSET: uploads that are joined from others -> next moment to look at them (ms)."""
+    return f"{{cf:{shard}}}:joins"
+
+
+def partials(shard: int) -> str:
+    """ZSET: uploads to be joined into others -> when their objects are not needed any more (ms)."""
+    return f"{{cf:{shard}}}:partials"

@@ -27,6 +27,10 @@ class Draft:
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: Of whoever takes the uploads in, such as whose it is; not kept with the object.
     notes: Mapping[str, str] = field(default_factory=dict)
+    #: The uploads it is joined from, in this order; none for one that a producer sends.
+    sources: tuple[str, ...] = ()
+    #: How long its object waits to be joined with others, if that is what it is for.
+    keep: timedelta | None = None
     #: How long it may take to receive all, however busy its producer is; None for any time.
     lasting: timedelta | None = None
     #: The same non-empty key for the same path means the same upload, unless that was removed.

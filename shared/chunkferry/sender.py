@@ -51,7 +51,8 @@ class Sender:
         self._intake: Final = ledger.intake
         self._settings: Final = settings
         self._wake: Final = wake
-        self._grid: Final = lru_cache(maxsize=_GRIDS)(ledger.records.grid)
+        self._records: Final = ledger.records
+        self._grid: Final = lru_cache(maxsize=_GRIDS)(self._grid_of)
 
     def append(
         self,
@@ -112,6 +113,13 @@ class Sender:
             raise LengthMismatch(
                 f"the file was announced with {upload.length} bytes, but there are more"
             ) from exc
+
+    def _grid_of(self, upload_id: str) -> Grid:
+        """The grid of an upload that takes a producer's data."""
+        upload = self._records.get(upload_id)
+        if upload.sources:
+            raise InvalidArgument(f"upload {upload_id} is joined from others, and takes no data")
+        return upload.grid
 
     def _append_all(self, upload_id: str, offset: int, view: memoryview, deadline: float) -> int:
         """Accept ``view``, batch by batch; return the new offset."""

@@ -307,6 +307,9 @@ class Waker(Protocol):
         Never raises, never blocks for long.
         """
 
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload from others; as ``wake`` in all else."""
+
 
 @runtime_checkable
 class Herald(Protocol):
@@ -521,11 +524,62 @@ class Agenda(Protocol):
         """Nothing of it is left there."""
 
 
+class Joins(Protocol):
+    """The moves of uploads that are joined from others, and of those others.
+
+    A joined upload takes its bytes by ``Intake.append`` like any other: whoever joins needs no
+    lease, and two who do it at once do no harm.
+    """
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Joined uploads to look at now."""
+
+    def linger(self, upload_id: str, pause: timedelta, *, waiting: bool = False) -> None:
+        """Look at a joined upload again after ``pause``.
+
+        ``waiting``: others are still being received, so it must not expire for its silence.
+        """
+
+    def forget(self, upload_id: str) -> None:
+        """Nothing is left to be done for a joined upload, nor for those it is joined from."""
+
+    def link(self, partial_ids: Sequence[str], final_id: str) -> None:
+        """Note that ``final_id`` needs partial uploads: it is told when one of them ends."""
+
+    def give_up(self, upload_id: str, error_code: str, error: str) -> bool:
+        """Fail an upload that cannot be joined until ``requeue``; False if it takes no data."""
+
+    def spent(self, limit: int = 100) -> list[str]:
+        """Partial uploads whose objects are not needed any more."""
+
+    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
+        """Keep the objects of partial uploads for ``span`` from now, and their records for longer.
+
+        Nothing where ``final_id``, which asks for it, is not noted: it has let them go before.
+        """
+
+    def spend(self, uploads: Sequence[ChunkUpload], final_id: str, *, whole: bool) -> None:
+        """Note that ``final_id`` needs partial uploads no more.
+
+        ``whole``: because it has their bytes, so they may go once no other needs them; not before
+        late requests of dead workers have come to an end.
+        """
+
+    def discard(self, upload: ChunkUpload) -> None:
+        """The object of a partial upload is gone: forget it. Nothing if it has not ended."""
+
+    def forget_partial(self, upload_id: str) -> None:
+        """Nothing is known of a partial upload any more."""
+
+
 class Records(Protocol):
     """Questions about uploads."""
 
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; raises ``UploadNotFound``."""
+
+    def get_all(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
+        """Each upload as it is at one moment, in this order; None for those that are not known."""
 
     def find(self, service: str, filepath: str) -> ChunkUpload | None:
         """The newest upload to a path, ended or not."""
@@ -621,6 +675,10 @@ class Ledger(Protocol):
     @property
     def agenda(self) -> Agenda:
         """For the sweep."""
+
+    @property
+    def joins(self) -> Joins:
+        """For uploads that are joined from others."""
 
     @property
     def records(self) -> Records:

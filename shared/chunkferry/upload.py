@@ -48,6 +48,12 @@ class ChunkUpload:
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: Of whoever took the upload in, such as whose it is; not kept with the object.
     notes: Mapping[str, str] = field(default_factory=dict)
+    #: True if its object is only there to be joined into that of another upload.
+    is_partial: bool = False
+    #: The uploads it is joined from, in this order; none if a producer sends its bytes.
+    sources: tuple[str, ...] = ()
+    #: The uploads that need a partial one, to be joined from it.
+    finals: tuple[str, ...] = ()
     created_at: datetime
     #: When the upload is given up if its producer stays silent.
     expiry: datetime
@@ -136,6 +142,9 @@ def from_hashes(
         metadata=json.loads(intake["metadata"]),
         # Uploads that began under version 0.1 have none.
         notes=json.loads(intake.get("notes", "{}")),
+        is_partial=int(intake.get("keep_ms", "0")) > 0,
+        sources=tuple(json.loads(intake.get("sources", "[]"))),
+        finals=tuple(intake.get("finals", "").split()),
         created_at=_time(intake["created_at"]),
         expiry=_time(intake["expires_at"]),
         error=work.get("error", ""),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from chunkferry import broker, families
 from chunkferry.errors import MissingExtra
-from chunkferry.services import Waker
+from chunkferry.services import Herald, Waker
 from chunkferry.tally import Tally
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: The task that drains one upload, and the queue its messages go through.
 DRAIN: Final = "chunkferry.drain"
+#: The task that joins an upload from others. Through the same queue: all workers listen there,
+#: and one of an older release drops it, until the sweep sends another.
+JOIN: Final = "chunkferry.join"
 
 #: The task that tells of changes, and its queue: slow receivers must not hold up anything else.
 TELL: Final = "chunkferry.tell"
@@ -106,10 +109,17 @@ class CeleryWaker:
         Never raises. A broker that does not answer costs a few seconds once; until it has had
         time to recover, wake-ups are left to the sweep.
         """
+        return self._send(DRAIN, upload_id)
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload; see ``wake``."""
+        return self._send(JOIN, upload_id)
+
+    def _send(self, task: str, upload_id: str) -> bool:
         if time.monotonic() < self._silent_until:
             return False
         try:
-            self._app.send_task(DRAIN, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
+            self._app.send_task(task, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
         except Exception as exc:
             self._silent_until = time.monotonic() + _PAUSE
             log.warning(
@@ -158,11 +168,18 @@ class ProducerWaker:
 
     def wake(self, upload_id: str) -> bool:
         """Ask for a drain of the upload; see ``CeleryWaker.wake``."""
+        return self._of_this_process().wake(upload_id)
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload; see ``CeleryWaker.wake``."""
+        return self._of_this_process().join(upload_id)
+
+    def _of_this_process(self) -> CeleryWaker:
         # No lock, which a fork could leave held: at worst two threads make one each.
         if self._made_by != os.getpid():
             self._waker = CeleryWaker(producer_app(self._broker_url))
             self._made_by = os.getpid()
-        return self._waker.wake(upload_id)
+        return self._waker
 
 
 class CountedWaker:
@@ -180,10 +197,22 @@ class CountedWaker:
         self._tally.count(families.WAKEUPS, self._sender, "yes" if taken else "no")
         return taken
 
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining; see ``services.Waker``."""
+        return self._waker.join(upload_id)
+
+    def tell(self) -> bool:
+        """Ask for a look at what is to be told; see ``services.Herald``."""
+        return isinstance(self._waker, Herald) and self._waker.tell()
+
 
 class NoWaker:
     """Sends nothing: all work waits for the sweep."""
 
     def wake(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
+        """Do nothing."""
+        return False
+
+    def join(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
         """Do nothing."""
         return False

@@ -39,9 +39,10 @@ from tests.ledgers import (
 from chunkferry import keys
 from chunkferry.errors import ChunkferryError
 from chunkferry.moves import Acquisition, Created, Ending, Release, Rousing
-from chunkferry.services import StoredPart
+from chunkferry.services import Joins, StoredPart
 from chunkferry.state import TERMINAL, State
 from chunkferry.testing.book import Entry
+from chunkferry.upload import ChunkUpload
 
 #: (id in Redis, id in memory) of one upload.
 Pair = tuple[str, str]
@@ -112,6 +113,51 @@ class Twins(RuleBasedStateMachine):
         ):
             self.wakes.append(pair)
 
+    # --- joins --------------------------------------------------------------------------------
+
+    @rule(pair=uploads, pause=spans, waiting=st.booleans())
+    def linger(self, pair: Pair, pause: float, waiting: bool) -> None:
+        """Somebody looks at a joined upload, or takes another for one."""
+        self.both(
+            lambda world, id_: world.ledger.joins.linger(id_, seconds(pause), waiting=waiting),
+            pair,
+        )
+
+    @rule(pair=uploads)
+    def give_up(self, pair: Pair) -> None:
+        """It cannot be joined."""
+        self.both(lambda world, id_: world.ledger.joins.give_up(id_, "gone", "a part is"), pair)
+
+    @rule(pair=uploads, final=st.sampled_from(["1-x", "2-y"]))
+    def link(self, pair: Pair, final: str) -> None:
+        """A joined upload needs it."""
+        self.both(lambda world, id_: world.ledger.joins.link([id_], final), pair)
+
+    @rule(pair=uploads, final=st.sampled_from(["", "1-x", "2-y"]), span=spans)
+    def keep(self, pair: Pair, final: str, span: float) -> None:
+        """A joined upload goes on needing it."""
+        self.partial(pair, lambda joins, upload: joins.keep([upload], seconds(span), final))
+
+    @rule(pair=uploads, final=st.sampled_from(["1-x", "2-y"]), whole=st.booleans())
+    def spend(self, pair: Pair, final: str, whole: bool) -> None:
+        """A joined upload needs it no more."""
+        self.partial(pair, lambda joins, upload: joins.spend([upload], final, whole=whole))
+
+    @rule(pair=uploads)
+    def discard(self, pair: Pair) -> None:
+        """Its object is gone."""
+        self.partial(pair, lambda joins, upload: joins.discard(upload))
+
+    def partial(self, pair: Pair, act: Callable[[Joins, ChunkUpload], None]) -> None:
+        """Do it to a partial upload that is known."""
+
+        def both(world: World, id_: str) -> None:
+            upload = world.get(id_)
+            if upload.is_partial:
+                act(world.ledger.joins, upload)
+
+        self.both(both, pair)
+
     # --- producers ----------------------------------------------------------------------------
 
     @rule(
@@ -119,10 +165,11 @@ class Twins(RuleBasedStateMachine):
         path=st.sampled_from("ab"),
         length=st.sampled_from([None, 0, 5, 8, 20, 32]),
         token=st.sampled_from(["", "", "key"]),
+        kind=st.sampled_from([{}, {}, {"keep": timedelta(seconds=50)}, {"sources": ("1-z",)}]),
     )
-    def create(self, path: str, length: int | None, token: str) -> Any:
+    def create(self, path: str, length: int | None, token: str, kind: dict[str, Any]) -> Any:
         """Begin an upload."""
-        sketch = draft(length, path, idempotency_key=token, metadata={"a": "b"})
+        sketch = draft(length, path, idempotency_key=token, metadata={"a": "b"}, **kind)
         created: list[Created] = []
 
         def create(world: World, _: str) -> object:
@@ -402,6 +449,8 @@ class Twins(RuleBasedStateMachine):
         assert self.scores(keys.due) == self.named(self.book.due)
         assert self.scores(keys.graves) == self.named(self.book.graves)
         assert self.scores(keys.telling) == self.named(self.book.telling)
+        assert self.scores(keys.joins) == self.named(self.book.joins)
+        assert self.scores(keys.partials) == self.named(self.book.partials)
         self.both(lambda world, _: sorted(map(self.plain, world.ledger.records.list_uploads())))
         self.both(lambda world, _: backlog(world))
 
@@ -467,6 +516,11 @@ def tell(nonce: str, span: int, after: str, world: World, upload_id: str) -> obj
         pause = None if after == "over" else timedelta(seconds=span)
         ended = telling.end(turn, nonce, pause)
     return asdict(turn), noted, ended
+
+
+def seconds(span: float) -> timedelta:
+    """A span of time."""
+    return timedelta(seconds=span)
 
 
 def find(path: str, world: World, _: str) -> object:

@@ -182,6 +182,7 @@ def use_everything(make: Callable[[], Site], helper: Site) -> None:
     manager.requeue(upload_id)
     manager.cancel(manager.create("b", PART + 1).upload_id)
     manager.append(manager.create("c", PART + 1).upload_id, 0, CONTENT[: PART + 1])
+    manager.concatenate("d", [manager.create_partial(1).upload_id])
     manager.tally.flush()
     # Not by producers in a backend, but by `chunkferry webhooks`.
     helper.ledger.letters.add(letter(manager.get(upload_id)))
@@ -221,12 +222,23 @@ def work_on_everything(make: Callable[[], Site], helper: Site) -> None:
     gone = helper.manager.create("gone", 10).upload_id
     helper.manager.cancel(gone)
     site.waker.wake(gone)
+    part = helper.manager.create_partial(1).upload_id
+    helper.manager.append(part, 0, b"x")
+    site.waker.wake(part)
+    site.waker.join(helper.manager.concatenate("joined", [part]).upload_id)
+    late = helper.manager.create_partial(1).upload_id
+    waiting = helper.manager.concatenate("waiting", [late]).upload_id
     leases = site.ledger.leases
     leases.acquire(notifier.upload_id, "n", "w")
     leases.renew(notifier.upload_id, "n")
     leases.defer(notifier.upload_id, "n", timedelta(milliseconds=1), "code", "error")
     site.work()
     Sweep(site.ledger, OneStore(site.store, site.settings), site.waker, site.settings).run()
+    assert site.stored("joined") == b"x"
+    grid = site.manager.get(part).grid
+    site.ledger.intake.append(waiting, 0, [], grid)
+    site.ledger.joins.discard(site.ledger.records.get(part))
+    site.ledger.joins.give_up(waiting, "code", "error")
     site.ledger.agenda.rouse(helper.manager.create("idle", 10).upload_id)
     counting.count(Tally(site.ledger.totals), SweepReport())
     client = site.ledger.records._client

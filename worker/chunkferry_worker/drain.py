@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 
 #: Shortest pause between two tries, in seconds.
 _MIN_BACKOFF: Final = 0.05
-#: Outcomes that others wait for: the sweep would have them told some seconds later.
-_NEWS: Final = frozenset({*TERMINAL, Deferral.FAILED})
+#: Outcomes after which an upload does not move by itself, and which others wait for: the sweep
+#: would have them told some seconds later.
+_STANDS_STILL: Final = frozenset({*TERMINAL, Deferral.FAILED})
 
 
 class Drain:
@@ -108,7 +109,11 @@ class Drain:
                 extra={"action": "drain", "upload_id": upload_id},
             )
             self._let_go(upload_id, nonce)
-        if self._settings.tells and report.outcome in _NEWS and isinstance(self._waker, Herald):
+        if (
+            self._settings.tells
+            and report.outcome in _STANDS_STILL
+            and isinstance(self._waker, Herald)
+        ):
             self._waker.tell()
         return report
 
@@ -129,6 +134,17 @@ class Drain:
             raise
         except Exception as exc:
             self._settle(lease, exc, report)
+        self._tell_join(upload, report)
+
+    def _tell_join(self, upload: ChunkUpload, report: DrainReport) -> None:
+        """Have what waits for this turn go on at once: the sweep would take seconds."""
+        with suppress(UploadNotFound, RedisUnavailable):
+            if upload.is_partial and report.outcome in _STANDS_STILL:
+                for final in self._ledger.records.get(upload.upload_id).finals:
+                    self._waker.join(final)
+            # There is room for more, or nothing is left to do but to tidy up.
+            elif upload.sources and report.outcome in {Release.IDLE, State.COMPLETE}:
+                self._waker.join(upload.upload_id)
 
     def _turn(self, lease: Lease, report: DrainReport) -> None:
         service = self._service(lease.upload)

@@ -19,6 +19,7 @@ from chunkferry.storage import Stores
 from chunkferry.tally import Tally
 from chunkferry_worker import counting, failpoints, sinks
 from chunkferry_worker.drain import Drain
+from chunkferry_worker.join import Join
 from chunkferry_worker.reconcile import Reconcile
 from chunkferry_worker.slots import Slots
 from chunkferry_worker.sweep import Sweep
@@ -65,6 +66,12 @@ class Runtime:
         return self._drain
 
     @property
+    def join(self) -> Join:
+        """The join of this process."""
+        self._make()
+        return self._join
+
+    @property
     def sweep(self) -> Sweep:
         """The sweep of this process."""
         self._make()
@@ -98,7 +105,7 @@ class Runtime:
             waker, tally = wakeup.CeleryWaker(self._app), Tally(ledger.totals)
             if faults := failpoints.from_environment():
                 stores = faults.stores(self._settings.services)
-                faults.surround(ledger.leases, ledger.agenda, waker, ledger.telling)
+                faults.surround(ledger, waker)
             self._drain = Drain(
                 ledger,
                 stores,
@@ -119,6 +126,13 @@ class Runtime:
                 ledger,
                 sinks.of(self._settings),
                 self._slots,
+                self._settings,
+                should_stop=lambda: self._stopping.value,
+            )
+            self._join = Join(
+                ledger,
+                stores,
+                waker,
                 self._settings,
                 should_stop=lambda: self._stopping.value,
             )

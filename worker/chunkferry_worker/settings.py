@@ -11,7 +11,7 @@ from typing import Any, Final
 from kombu import Exchange, Queue
 
 from chunkferry.config import Settings
-from chunkferry.wakeup import DRAIN, TELL, publishing
+from chunkferry.wakeup import DRAIN, JOIN, TELL, publishing
 
 #: The task of the sweep.
 SWEEP: Final = "chunkferry.sweep"
@@ -34,6 +34,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_routes": {
             DRAIN: {"queue": DRAIN},
             TELL: {"queue": TELL},
+            JOIN: {"queue": DRAIN},
             SWEEP: {"queue": MAINTENANCE},
             RECONCILE: {"queue": MAINTENANCE},
         },

@@ -22,6 +22,11 @@ def register(app: Celery, runtime: Runtime) -> None:
         """Take one turn at an upload."""
         return asdict(runtime.counted(runtime.drain.run(upload_id)))
 
+    @app.task(name=wakeup.JOIN, shared=False)
+    def join(upload_id: str) -> dict[str, Any]:
+        """Take one turn at joining an upload from others."""
+        return asdict(runtime.join.run(upload_id))
+
     @app.task(name=SWEEP, shared=False)
     def sweep() -> dict[str, Any]:
         """Look at all that is due."""

@@ -33,6 +33,8 @@ from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, o
 from chunkferry.moves import Accepted, Created, Draft
 from chunkferry.parts import Grid
 
+#: The keys of ``create``, beside those of the path.
+_CREATED: Final = ("intake", "work", "due", "events", "joins", "partials", "telling")
 #: Progress of receiving is told at most this often, in milliseconds.
 _TOLD_EVERY: Final = 200
 #: A producer that has to wait tries again after so many seconds.
@@ -104,7 +106,7 @@ class RedisIntake:
         return self._scripts.run(
             "create",
             {
-                **of(upload_id, "intake", "work", "due", "events", "telling"),
+                **of(upload_id, *_CREATED),
                 "path": path,
                 # A path without an upload still has to name a key of its slot.
                 "previous": keys.intake(newest or upload_id),
@@ -123,10 +125,13 @@ class RedisIntake:
                 "metadata": json.dumps(dict(draft.metadata)),
                 "notes": json.dumps(dict(draft.notes)),
                 "lasting_ms": milliseconds(draft.lasting) if draft.lasting else 0,
+                "sources": json.dumps(draft.sources) if draft.sources else "",
+                "keep_ms": milliseconds(draft.keep) if draft.keep else 0,
                 "token": draft.idempotency_key,
                 "full": int(full),
                 "rewake_ms": self._rewake_ms,
-                "tells": int(self._settings.tells),
+                # A partial upload is nobody's file.
+                "tells": int(self._settings.tells and draft.keep is None),
             },
         )
 
@@ -291,7 +296,7 @@ class RedisIntake:
         """Give a failed upload another chance; see ``services.Intake``."""
         answer = self._scripts.run(
             "requeue",
-            of(upload_id, "intake", "work", "due", "events", "telling"),
+            of(upload_id, "intake", "work", "due", "events", "joins", "telling"),
             {
                 "upload_id": upload_id,
                 "token": secrets.token_hex(8),

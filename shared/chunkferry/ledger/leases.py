@@ -18,7 +18,7 @@ from chunkferry.upload import ChunkUpload
 #: The keys of ``finish``, beside the path.
 _FINISHED: Final = (
     *("intake", "work", "parts", "receipts", "events"),
-    *("due", "filling", "ended", "graves", "telling"),
+    *("due", "filling", "ended", "graves", "joins", "partials", "telling"),
 )
 
 

@@ -1,6 +1,6 @@
 -- create: begin an upload, unless its path has one that has not ended.
--- KEYS     intake work path previous due events telling
--- ARGV     upload_id expected service filepath length grid first_boundary window idle_ms content_type metadata notes token lasting_ms full rewake_ms tells
+-- KEYS     intake work path previous due events joins partials telling
+-- ARGV     upload_id expected service filepath length grid first_boundary window idle_ms content_type metadata notes token lasting_ms sources keep_ms full rewake_ms tells
 -- RETURNS  created wake | moved newest_id | same upload_id | occupied upload_id state | full
 -- "full" is 1 where no further upload may begin. "previous" is the intake of "expected", the id the caller read from "path".
 local newest = redis.call('GET', key.path) or ''
@@ -30,6 +30,14 @@ put(key.intake, 'state', intake.state, 'received', 0, 'length', arg.length,
 put(key.work, 'stored', 0, 'ripe_at', arg.first_boundary, 'owner', '', 'lease_until', 0,
   'epoch', 0, 'scheduled', empty and 1 or 0, 'deaths', 0, 'attempts', 0, 'retry_at', 0,
   'rewakes', 0, 'wanted_since', t, 'session', '', 'crc32c', 0)
+if arg.sources ~= '' then
+  put(key.intake, 'sources', arg.sources)
+  redis.call('ZADD', key.joins, int(t + num(arg.rewake_ms)), arg.upload_id)
+end
+if num(arg.keep_ms) > 0 then
+  put(key.intake, 'keep_ms', arg.keep_ms)
+  redis.call('ZADD', key.partials, int(expires_at + num(arg.keep_ms)), arg.upload_id)
+end
 redis.call('SET', key.path, arg.upload_id)
 due_at(key.due, arg.upload_id, empty and t + num(arg.rewake_ms) or expires_at)
 if arg.tells == '1' then redis.call('ZADD', key.telling, int(t), arg.upload_id) end

@@ -1,5 +1,5 @@
 -- finish: the upload has ended; free everything but the record, which stays for its TTL.
--- KEYS     intake work path parts receipts due events filling ended graves telling
+-- KEYS     intake work path parts receipts due events filling ended graves joins partials telling
 -- ARGV     upload_id nonce outcome size etag ttl_ms grave_ms tells untold_ms
 -- RETURNS  finished state | fenced state | closed state
 -- MOVES    receiving -> complete; received -> complete; completing -> complete; aborting -> expired cancelled complete
@@ -22,7 +22,10 @@ else
   intake.received, intake.length, work.stored = arg.size, arg.size, arg.size
 end
 local t, ttl = now(), num(arg.ttl_ms)
-if arg.tells == '1' then redis.call('ZADD', key.telling, int(t), arg.upload_id) end
+-- The object of a partial upload waits to be joined with others; the record waits for as long
+-- again, in case that nobody looks when the object is to go. Nobody is told of it.
+local keep_ms = num(redis.call('HGET', key.intake, 'keep_ms'))
+if arg.tells == '1' and keep_ms == 0 then redis.call('ZADD', key.telling, int(t), arg.upload_id) end
 if redis.call('ZSCORE', key.telling, arg.upload_id) then ttl = num(arg.untold_ms) end
 turn_to(key, arg.upload_id, intake, state)
 put(key.intake, 'received', intake.received, 'length', intake.length, 'finished_at', t,
@@ -32,14 +35,13 @@ put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'stored', work.stor
 redis.call('ZREM', key.due, arg.upload_id)
 redis.call('ZREM', key.filling, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
-redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
-redis.call('ZADD', key.ended, int(t + ttl), arg.upload_id)
 tell(key.events, intake, work)
-for _, name in ipairs({key.intake, key.work, key.events}) do
-  redis.call('PEXPIRE', name, int(ttl))
+if intake.state == 'complete' and keep_ms > 0 then
+  redis.call('ZADD', key.partials, int(t + keep_ms), arg.upload_id)
+  ttl = ttl + 2 * keep_ms
+else
+  redis.call('ZREM', key.partials, arg.upload_id)
 end
-redis.call('PEXPIRE', key.ended, int(math.max(ttl, redis.call('PTTL', key.ended))))
-if redis.call('GET', key.path) == arg.upload_id then
-  redis.call('PEXPIRE', key.path, int(ttl))
-end
+redis.call('ZADD', key.joins, 'XX', int(t), arg.upload_id)
+remember(key, arg.upload_id, t, ttl)
 return {'finished', intake.state}

@@ -105,3 +105,27 @@ local function park(key, upload_id, intake, work, error_code, error, failed_ms)
   due_at(key.due, upload_id, failed_until)
   tell(key.events, intake, work)
 end
+
+-- Where an upload's id stands in a text of ids, each of which is followed by a blank.
+local function find_id(ids, upload_id)
+  return string.find(ids or '', upload_id .. ' ', 1, true)
+end
+
+-- The set of ended uploads vanishes with the last of them, as it is known at t.
+local function bound_ended(key, t)
+  redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
+  local last = redis.call('ZRANGE', key.ended, -1, -1, 'WITHSCORES')
+  if last[2] then redis.call('PEXPIRE', key.ended, int(num(last[2]) - t)) end
+end
+
+-- Keep the record of an ended upload for ttl_ms from t on.
+local function remember(key, upload_id, t, ttl_ms)
+  redis.call('ZADD', key.ended, int(t + ttl_ms), upload_id)
+  bound_ended(key, t)
+  for _, name in ipairs({key.intake, key.work, key.events}) do
+    redis.call('PEXPIRE', name, int(ttl_ms))
+  end
+  if redis.call('GET', key.path) == upload_id then
+    redis.call('PEXPIRE', key.path, int(ttl_ms))
+  end
+end

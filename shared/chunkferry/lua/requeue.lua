@@ -1,5 +1,5 @@
 -- requeue: give a failed upload another chance, from where it stopped.
--- KEYS     intake work due events telling
+-- KEYS     intake work due events joins telling
 -- ARGV     upload_id token rewake_ms
 -- RETURNS  requeued wake | unknown | closed state
 -- MOVES    failed -> receiving received
@@ -21,5 +21,6 @@ local wake = runnable(intake, work)
 put(key.work, 'requeued_by', arg.token, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0, 'failed_until', 0,
   'error', '', 'error_code', '', 'scheduled', wake and 1 or 0, 'wanted_since', t)
 due_at(key.due, arg.upload_id, wake and t + num(arg.rewake_ms) or expires_at)
+redis.call('ZADD', key.joins, 'XX', int(t), arg.upload_id)
 tell(key.events, intake, work)
 return {'requeued', wake and 1 or 0}

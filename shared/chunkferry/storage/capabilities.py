@@ -43,6 +43,11 @@ UPLOAD_ABILITIES: Final[Mapping[str, type]] = MappingProxyType(
 )
 
 
+def can_concatenate(store: services.ChunkStore) -> bool:
+    """True if uploads to ``store`` can be joined: partial ones are read there, and removed."""
+    return isinstance(store, services.RangeService) and isinstance(store, services.Service)
+
+
 def capabilities(store: services.ChunkStore) -> dict[str, bool]:
     """Every ability by name, and whether ``store`` has it. Does not connect to anything."""
     upload = store.chunk_file_service()

@@ -46,6 +46,11 @@ class Entry:
     metadata: Mapping[str, str]
     notes: Mapping[str, str]
     token: str
+    #: What it is joined from; how long it waits to be joined itself, 0 if it is no partial one.
+    sources: tuple[str, ...] = ()
+    keep_ms: int = 0
+    finals: tuple[str, ...] = ()
+    finished_at: int = 0
     #: The latest possible ``expires_at``; 0 for none.
     expires_by: int
     #: What an upload that is being removed will be.
@@ -82,7 +87,6 @@ class Entry:
     teller: str = ""
     teller_until: int = 0
     told: str = ""
-    finished_at: int = 0
     #: When an ended upload is forgotten.
     forgotten_at: int = 0
     #: Bytes that wait to be stored, by their end offset, in order.
@@ -127,6 +131,8 @@ class Book:
         self.graves: dict[str, int] = {}
         #: Uploads of which somebody is to be told -> when to look for news of them.
         self.telling: dict[str, int] = {}
+        self.joins: dict[str, int] = {}
+        self.partials: dict[str, int] = {}
         self.news = threading.Condition(threading.RLock())
         self._clock = clock
         self._entries: dict[str, Entry] = {}
@@ -140,15 +146,19 @@ class Book:
             now = self._clock()
             for entry in list(self._entries.values()):
                 if 0 < entry.forgotten_at <= now:
-                    del self._entries[entry.upload_id]
-                    if self._newest.get((entry.service, entry.filepath)) == entry.upload_id:
-                        del self._newest[entry.service, entry.filepath]
+                    self.discard(entry)
             yield now
 
     def add(self, entry: Entry) -> None:
         """A new upload, the newest to its path."""
         self._entries[entry.upload_id] = entry
         self._newest[entry.service, entry.filepath] = entry.upload_id
+
+    def discard(self, entry: Entry) -> None:
+        """Forget an upload."""
+        del self._entries[entry.upload_id]
+        if self._newest.get((entry.service, entry.filepath)) == entry.upload_id:
+            del self._newest[entry.service, entry.filepath]
 
     def find(self, upload_id: str) -> Entry | None:
         """The entry of an upload, if there is one."""
@@ -260,6 +270,9 @@ class Book:
             content_type=entry.content_type,
             metadata=dict(entry.metadata),
             notes=dict(entry.notes),
+            is_partial=entry.keep_ms > 0,
+            sources=entry.sources,
+            finals=entry.finals,
             created_at=_time(entry.created_at),
             expiry=_time(entry.expires_at),
             error=entry.error,

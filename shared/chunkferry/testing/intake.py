@@ -62,13 +62,17 @@ class MemoryIntake:
             book.turn_to(entry, State.RECEIVING, now)
             if draft.length == 0:
                 book.turn_to(entry, State.RECEIVED, now)
-            if book.settings.tells:
+            if book.settings.tells and draft.keep is None:
                 book.telling[entry.upload_id] = now
             entry.is_active(now)
             book.add(entry)
             book.due[entry.upload_id] = (
                 now + book.rewake_ms if entry.scheduled else entry.expires_at
             )
+            if entry.sources:
+                book.joins[entry.upload_id] = now + book.rewake_ms
+            if entry.keep_ms:
+                book.partials[entry.upload_id] = entry.expires_at + entry.keep_ms
             book.tell(entry)
             return Created(upload_id=entry.upload_id, wake=entry.scheduled, existed=False)
 
@@ -90,6 +94,8 @@ class MemoryIntake:
             metadata=dict(draft.metadata),
             notes=dict(draft.notes),
             token=draft.idempotency_key,
+            sources=draft.sources,
+            keep_ms=milliseconds(draft.keep) if draft.keep else 0,
             ripe_at=draft.grid.boundary(0),
             wanted_since=now,
             scheduled=draft.length == 0,
@@ -242,5 +248,7 @@ class MemoryIntake:
             entry.failed_until = 0
             self._book.due[upload_id] = entry.expires_at
             wake = self._schedule(entry, now)
+            if upload_id in self._book.joins:
+                self._book.joins[upload_id] = now
             self._book.tell(entry)
             return wake

@@ -176,7 +176,7 @@ class MemoryLeases:
             entry = book.held(held.upload_id, nonce)
             if entry.state is not _ENDS_FROM.get(ending, entry.state):
                 raise lease_lost(held.upload_id)
-            if settings.tells:
+            if settings.tells and not entry.keep_ms:
                 book.telling[entry.upload_id] = now
             if ending is Ending.ABORTED:
                 book.turn_to(entry, entry.reason, now)
@@ -189,9 +189,16 @@ class MemoryLeases:
             entry.let_go()
             entry.scheduled, entry.session = False, ""
             entry.without_error()
+            keep_ms = entry.keep_ms if entry.state is State.COMPLETE else 0
+            if keep_ms:
+                book.partials[entry.upload_id] = now + keep_ms
+            else:
+                book.partials.pop(entry.upload_id, None)
+            if entry.upload_id in book.joins:
+                book.joins[entry.upload_id] = now
             untold = entry.upload_id in book.telling
             stays = settings.untold_ttl if untold else settings.result_ttl
-            entry.forgotten_at = now + milliseconds(stays)
+            entry.forgotten_at = now + 2 * keep_ms + milliseconds(stays)
             book.due.pop(entry.upload_id, None)
             book.graves[entry.upload_id] = now + milliseconds(settings.grave_delay)
             book.tell(entry)

@@ -14,6 +14,7 @@ from chunkferry.testing.book import Book
 from chunkferry.testing.clock import wall_clock
 from chunkferry.testing.health import MemoryHealth
 from chunkferry.testing.intake import MemoryIntake
+from chunkferry.testing.joins import MemoryJoins
 from chunkferry.testing.leases import MemoryLeases
 from chunkferry.testing.letters import MemoryLetters
 from chunkferry.testing.records import MemoryRecords
@@ -37,6 +38,7 @@ class MemoryLedger:
         self.intake = MemoryIntake(self._book)
         self.leases = MemoryLeases(self._book)
         self.agenda = MemoryAgenda(self._book)
+        self.joins = MemoryJoins(self._book)
         self.records = MemoryRecords(self._book)
         self.health = MemoryHealth(self._book)
         self.totals = MemoryTotals()
