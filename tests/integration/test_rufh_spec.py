@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import httpx
 import pytest
@@ -25,8 +26,9 @@ from tests.clients.rufh import (
     wire,
 )
 from tests.servers.front import TUS, Front, StartFront
+from tests.servers.redis import RedisServer
 from tests.servers.workers import StartWorker
-from tests.sites import Site
+from tests.sites import Site, site_in
 from tests.waiting import wait_until
 
 from chunkferry.parts import MIB
@@ -34,6 +36,24 @@ from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
 
 CONTENT = os.urandom(3 * MIB + 1)
+
+
+@pytest.fixture(scope="module")
+def real_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One site for all: no test here cares for another's uploads."""
+    folder = tmp_path_factory.mktemp("site")
+    server = RedisServer(folder / "redis")
+    with closing(server):
+        server.start()
+        yield site_in(folder, server.url)
+
+
+@pytest.fixture(scope="module")
+def front(real_site: Site) -> Iterator[Front]:
+    """Its front door."""
+    with closing(Front(real_site.env, real_site.folder / "front.log")) as started:
+        started.start()
+        yield started
 
 
 def upload(site: Site, url: str) -> ChunkUpload:
