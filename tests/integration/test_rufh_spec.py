@@ -31,7 +31,7 @@ from tests.servers.workers import StartWorker
 from tests.sites import Site, site_in
 from tests.waiting import wait_until
 
-from chunkferry.parts import MIB
+from chunkferry.parts import MAX_LENGTH, MIB
 from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
 
@@ -204,6 +204,17 @@ def test_who_breaks_a_limit_is_told_it(real_site: Site, start_front: StartFront)
         ]
         found = [(answer.status_code, limits(answer)["max-size"]) for answer in answers]
         assert found == [(413, 4)] * len(answers)
+
+
+def test_no_file_is_larger_than_any_may_be(web: httpx.Client) -> None:
+    """4.1.4 MUST: the same where nothing but what stores can take is the limit."""
+    beyond = str(MAX_LENGTH + 1)
+    answers = [
+        create(web, Upload_Length=beyond),
+        append(web, begun(web), 0, b"", Upload_Length=beyond),
+    ]
+    found = [(answer.status_code, limits(answer)["max-size"]) for answer in answers]
+    assert found == [(413, MAX_LENGTH)] * 2
 
 
 # --- 4.2 creation ------------------------------------------------------------------------------
