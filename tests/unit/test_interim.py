@@ -35,7 +35,7 @@ def written(value: str = "4", **changed: Any) -> bytes:
     state = {"response_started": False, "disconnected": False, **changed}
     cycle = cast("Any", SimpleNamespace(transport=transport, flow=flow, **state))
     asyncio.run(_Sender(cycle)(104, {"Upload-Offset": value}))
-    return transport.written
+    return bytes(transport.written)
 
 
 def test_an_interim_answer_is_a_head_without_content() -> None:
