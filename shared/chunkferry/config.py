@@ -135,6 +135,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="principals who may see, cancel and requeue all uploads, as JSON",
     )
+    http_metrics_open: bool = Field(
+        False, description="`/metrics` for everybody, instead of administrators only"
+    )
     http_hooks: str = Field(
         "", description="hooks of the front door as `module:attribute`; see http.md"
     )

@@ -9,7 +9,7 @@ always holds the same bytes (``chunkferry.parts``). Services translate foreign e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from os import PathLike
@@ -544,6 +544,20 @@ class Health(Protocol):
         """
 
 
+class Totals(Protocol):
+    """What all processes have counted together, for metrics: nothing is decided by it."""
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add to the fields that ``families`` names, to all of them or none.
+
+        Raises:
+            RedisUnavailable: or that only the answer got lost.
+        """
+
+    def read(self) -> dict[str, int]:
+        """All fields, in one round trip."""
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -566,6 +580,10 @@ class Ledger(Protocol):
     @property
     def health(self) -> Health:
         """For operators."""
+
+    @property
+    def totals(self) -> Totals:
+        """For metrics."""
 
 
 # --- whole objects ----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus import protocol, rufh
+from chunkferry.tus import counting, protocol, rufh
 from chunkferry.tus.door import Door
 from chunkferry.tus.draft import Draft
 from chunkferry.tus.hooks import Hooks
@@ -103,7 +103,10 @@ class TusApp:
                 Route("/", _Resource(self._collection, self._dialect)),
                 Route("/{upload_id}", _Resource(self._upload, self._dialect)),
             ],
-            middleware=middleware(self.door.settings),
+            middleware=[
+                Middleware(counting.Counting, self.door.manager.tally),
+                *middleware(self.door.settings),
+            ],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,6 +171,7 @@ class _Resource:
         try:
             response = await self._answer(request, dialect)
         except Exception as exc:
+            counting.say(scope, exc)
             response = dialect.refuse(exc)
         response.headers.update(dialect.marks)
         await response(scope, receive, send)

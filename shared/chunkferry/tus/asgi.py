@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
 from chunkferry import config
 from chunkferry.config import Settings
-from chunkferry.errors import ConfigError
+from chunkferry.errors import ChunkferryError, ConfigError
 from chunkferry.manager import ChunkManager
+from chunkferry.tus import answers
 from chunkferry.tus.app import TusApp, mounted
+from chunkferry.tus.health import Health
 from chunkferry.tus.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -35,7 +39,18 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
     uploads = TusApp(
         ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
     )
-    return Starlette(routes=[*mounted("/files", uploads)])
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        # Some servers end by a signal, after which nothing of this process runs any more.
+        await uploads.door.call(uploads.door.manager.tally.flush)
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[*mounted("/files", uploads), *Health(uploads.door).routes],
+        exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},
+    )
 
 
 def named_hooks(name: str) -> Hooks:
