@@ -550,3 +550,11 @@ def test_a_stored_acknowledgement_waits_for_the_object(
         assert stands(web, url) == (len(content), "?1")
         again = append(web, url, len(content), complete="?1")
         assert (again.status_code, again.headers["upload-complete"]) == (201, "?1")
+
+
+def test_an_error_is_counted_by_its_code(real_site: Site, start_front: StartFront) -> None:
+    """As those of tus are."""
+    env = {"CHUNKFERRY_HTTP_ACK": "stored", "CHUNKFERRY_HTTP_ACK_WAIT_SECONDS": "0.1"}
+    with start_front({**real_site.env, **env}).client() as web:
+        assert create(web, b"abcd", "?1").status_code == httpx.codes.SERVICE_UNAVAILABLE
+        wait_until(lambda: 'code="still_storing"' in web.get("/metrics").text)
