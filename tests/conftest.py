@@ -23,4 +23,5 @@ pytest_plugins = [
     "tests.sites",
     "tests.servers.front",
     "tests.servers.receiver",
+    "tests.clients.tusjs",
 ]

@@ -82,10 +82,15 @@ class Site:
         return sum(not entry.done for entry in read_journal(self.journal))
 
 
+def site_in(folder: Path, redis_url: str) -> Site:
+    """A site with its objects in ``folder``."""
+    env = {**QUICK, "CHUNKFERRY_REDIS_URL": redis_url, "PYTHONPATH": str(Path.cwd())}
+    made = Site(folder, env)
+    made.witness()
+    return made
+
+
 @pytest.fixture
 def real_site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
     """A site of the test's own."""
-    env = {**QUICK, "CHUNKFERRY_REDIS_URL": fresh_redis().url, "PYTHONPATH": str(Path.cwd())}
-    made = Site(tmp_path, env)
-    made.witness()
-    return made
+    return site_in(tmp_path, fresh_redis().url)
