@@ -20,4 +20,6 @@ pytest_plugins = [
     "tests.ledgers",
     "tests.producing",
     "tests.servers.rabbitmq",
+    "tests.sites",
+    "tests.servers.front",
 ]

@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    IPvAnyNetwork,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -133,6 +134,44 @@ class Settings(BaseSettings):
     http_admins: list[str] = Field(
         default_factory=list,
         description="principals who may see, cancel and requeue all uploads, as JSON",
+    )
+    http_hooks: str = Field(
+        "", description="hooks of the front door as `module:attribute`; see tus.md"
+    )
+    http_max_size: int = Field(
+        0, ge=0, description="most bytes of an upload over HTTP; 0 for no limit"
+    )
+    http_max_upload_age: Span = Field(
+        timedelta(days=7), description="how long receiving an upload over HTTP may take in all"
+    )
+    http_ack: Literal["received", "stored"] = Field(
+        "received", description="when the last bytes are acknowledged; see tus.md"
+    )
+    http_ack_wait_seconds: PositiveFloat = Field(
+        30.0, description="how long a last request waits for `stored`"
+    )
+    http_body_timeout_seconds: PositiveFloat = Field(
+        30.0, description="silence in the middle of a body after which its connection is given up"
+    )
+    http_checksum_limit: PositiveInt = Field(
+        256 * parts.MIB, description="most bytes of a body that comes with a checksum"
+    )
+    http_header_limit: PositiveInt = Field(
+        32 * 1024, description="most bytes of all headers of a request"
+    )
+    http_location: Literal["relative", "absolute"] = Field(
+        "relative", description="form of the URL that a new upload gets"
+    )
+    http_cors_origins: list[str] = Field(
+        default_factory=list,
+        description='origins whose pages may send uploads, as JSON; `["*"]` for all',
+    )
+    http_trusted_proxies: list[IPvAnyNetwork] = Field(
+        default_factory=list,
+        description="networks whose `Forwarded` and `X-Forwarded-…` are believed, as JSON",
+    )
+    http_trailers: bool = Field(
+        False, description="whether the HTTP server hands on what follows a body; uvicorn does"
     )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 

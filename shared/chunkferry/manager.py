@@ -261,6 +261,7 @@ class ChunkManager:
         *,
         checksum: str | None = None,
         wait: float | None = None,
+        durable: bool = True,
     ) -> int:
         """Accept ``data``, which starts at byte ``offset`` of the file; return the new offset.
 
@@ -273,6 +274,8 @@ class ChunkManager:
             data: any number of bytes; none at all only asks for the offset.
             checksum: of ``data``, such as ``"sha256:9f86d0…"``; see ``checksums.verify``.
             wait: seconds to wait for room; default ``settings.append_wait_seconds``.
+            durable: False where several appends follow one another, and ``ensure_durable`` is
+                called before any of them is acknowledged.
 
         Raises:
             ChecksumMismatch: the data was damaged; nothing was accepted.
@@ -284,7 +287,17 @@ class ChunkManager:
             NotDurable: accepted, but not as durable as the settings ask; try the same call again.
             RedisUnavailable: try the same call again.
         """
-        return self._take(upload_id, offset, data, checksum=checksum, wait=wait, keep=True)
+        return self._take(upload_id, offset, data, checksum=checksum, wait=wait, keep=durable)
+
+    def ensure_durable(self, upload_id: str, received: int) -> None:
+        """Return once the first ``received`` bytes are as durable as the settings ask.
+
+        Raises:
+            UploadNotFound: there is no such upload any more.
+            OffsetMismatch: Redis came back with fewer bytes.
+            NotDurable: disk or replicas did not answer in time; ask again.
+        """
+        self._ledger.intake.ensure_durable(upload_id, received)
 
     def set_length(self, upload_id: str, length: int) -> None:
         """Say how long a file is that began without a length.

@@ -18,7 +18,7 @@ from chunkferry.errors import UploadNotFound
 from chunkferry.manager import ChunkManager
 from chunkferry.storage import Stores
 from chunkferry.tus.auth import Bearer, NotPermitted
-from chunkferry.tus.hooks import Action, Hooks, Principal
+from chunkferry.tus.hooks import Action, Creation, Hooks, Principal
 from chunkferry.upload import ChunkUpload
 
 _P = ParamSpec("_P")
@@ -70,6 +70,12 @@ class Door:
         if principal is None:
             raise NotPermitted(has_credentials="authorization" in request.headers)
         return principal
+
+    async def on_create(self, request: Request, creation: Creation) -> Creation:
+        """What the application makes of a new upload; raises ``Refused``."""
+        if self.hooks.on_create is None:
+            return creation
+        return cast("Creation", await self.ask(self.hooks.on_create, request, creation))
 
     async def upload(self, request: Request, action: Action) -> ChunkUpload:
         """The upload of the request's path, as it is now.

@@ -1,6 +1,7 @@
-"""The processes that ``up`` starts: Redis, a worker, beat. Each can be started, asked and ended.
+"""The processes that ``up`` starts: Redis, a worker, beat, the front door.
 
-All are tethered to this process; they must be started from its main thread.
+Each can be started, asked and ended. All are tethered to this process; they must be started from
+its main thread.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -50,20 +52,29 @@ class Child(Protocol):
         """End it in order, or at once when ``hurried()``; nothing happens if it has ended."""
 
 
-class CeleryChild:
-    """A Celery command."""
+class ModuleChild:
+    """A Python module that is run as a program."""
 
-    def __init__(self, name: str, arguments: Sequence[str], settings: Settings) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        settings: Settings,
+        *,
+        listening: socket.socket | None = None,
+    ) -> None:
         self.name = name
         # -P: a file in the current folder must not take the place of a module.
-        celery = [sys.executable, "-P", "-m", "celery", "-q", "-A", "chunkferry_worker"]
-        self._argv = [*celery, *arguments, "--loglevel", "WARNING"]
+        self._argv = [sys.executable, "-P", "-m", *arguments]
         self._environment = environment(settings)
+        self._descriptors = () if listening is None else (listening.fileno(),)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; what it says goes to our stderr."""
-        self._process = tether.spawn(self._argv, env=self._environment, stdout=2)
+        self._process = tether.spawn(
+            self._argv, env=self._environment, stdout=2, pass_fds=self._descriptors
+        )
 
     def ended(self) -> str:
         """How it ended."""
@@ -115,20 +126,35 @@ class RedisChild:
             self._server.stop()
 
 
-def worker(settings: Settings, node: str, processes: int) -> CeleryChild:
+def worker(settings: Settings, node: str, processes: int) -> ModuleChild:
     """A worker with a pool of ``processes``, known to Celery as ``node``."""
     # Without mingle and gossip: one worker has nobody to talk to, and starts sooner.
     alone = ["--without-mingle", "--without-gossip"]
-    return CeleryChild(
-        "worker",
-        ["worker", "--concurrency", str(processes), "--hostname", node, *alone],
-        settings,
+    return _celery(
+        "worker", ["--concurrency", str(processes), "--hostname", node, *alone], settings
     )
 
 
-def beat(settings: Settings) -> CeleryChild:
+def beat(settings: Settings) -> ModuleChild:
     """The clock of the sweep."""
-    return CeleryChild("beat", ["beat"], settings)
+    return _celery("beat", [], settings)
+
+
+def _celery(command: str, options: Sequence[str], settings: Settings) -> ModuleChild:
+    application = ["celery", "-q", "-A", "chunkferry_worker"]
+    return ModuleChild(
+        command, [*application, command, *options, "--loglevel", "WARNING"], settings
+    )
+
+
+def web(settings: Settings, listening: socket.socket) -> ModuleChild:
+    """One process of the front door; any number of them share the socket."""
+    return ModuleChild(
+        "web",
+        ["chunkferry.tus.serve", "--descriptor", str(listening.fileno())],
+        settings,
+        listening=listening,
+    )
 
 
 def environment(settings: Settings) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""``up``: everything that uploads need, in one command: Redis, workers, beat.
+"""``up``: everything that uploads need, in one command: Redis, workers, beat, the front door.
 
 Nothing it starts outlives it, not even when it is killed.
 """
@@ -23,8 +23,9 @@ from chunkferry import ChunkManager, wakeup
 from chunkferry.config import Settings, without_secrets
 from chunkferry.errors import ChunkferryError
 from chunkferry_worker import tether
-from chunkferry_worker.cli import children, runfile
+from chunkferry_worker.cli import children, listener, runfile
 from chunkferry_worker.cli.demo import SIZE, Demo
+from chunkferry_worker.cli.listener import DEFAULT, Address
 from chunkferry_worker.cli.output import Exit, Output
 from chunkferry_worker.cli.runfile import Running
 from chunkferry_worker.cli.session import Session, option, with_session
@@ -35,7 +36,7 @@ _START: Final = 60.0
 #: How long one question to it waits for an answer, in seconds.
 _PING: Final = 0.25
 #: In which order children end: the worker hands over what it holds while Redis is still there.
-_ORDER: Final = ("worker", "beat", "redis")
+_ORDER: Final = ("web", "worker", "beat", "redis")
 
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -73,6 +74,19 @@ class Size(click.ParamType[int]):
     help="Processes that store.",
 )
 @option(
+    "--listen",
+    type=Address(),
+    metavar="HOST:PORT",
+    help=f"Where the front door listens [default: {DEFAULT}, or any free port].",
+)
+@option(
+    "--web-processes",
+    type=click.IntRange(0, 1024),
+    default=1,
+    show_default=True,
+    help="Processes of the front door; 0 for none.",
+)
+@option(
     "--demo",
     "demo_size",
     type=Size(),
@@ -84,8 +98,16 @@ class Size(click.ParamType[int]):
 )
 @option("--exit-with-parent", is_flag=True, help="Stop when the process that started it ends.")
 @with_session
-def up(session: Session, workers: int, demo_size: int | None, exit_with_parent: bool) -> int:
-    """Run Redis (unless one is named), workers and beat until Ctrl-C.
+def up(
+    session: Session,
+    *,
+    workers: int,
+    listen: tuple[str, int] | None,
+    web_processes: int,
+    demo_size: int | None,
+    exit_with_parent: bool,
+) -> int:
+    """Run Redis (unless one is named), workers, beat and the HTTP front door until Ctrl-C.
 
     Prints one line that begins with `ready` as soon as uploads can begin. Objects go to DIR/objects
     unless CHUNKFERRY_SERVICES names other stores.
@@ -97,7 +119,16 @@ def up(session: Session, workers: int, demo_size: int | None, exit_with_parent: 
     settings = _settings(session)
     settings.data.mkdir(parents=True, exist_ok=True)
     with runfile.claim(settings.data):
-        return _Up(session.output, settings, signals, workers).run(demo_size)
+        listening = listener.listen(settings, listen) if web_processes else None
+        run = _Up(
+            session.output,
+            settings,
+            signals,
+            workers=workers,
+            listening=listening,
+            web_processes=web_processes,
+        )
+        return run.run(demo_size)
 
 
 def _settings(session: Session) -> Settings:
@@ -114,11 +145,22 @@ def _settings(session: Session) -> Settings:
 class _Up:
     """One run, from the start of the first child to the end of the last."""
 
-    def __init__(self, output: Output, settings: Settings, signals: Signals, workers: int) -> None:
+    def __init__(
+        self,
+        output: Output,
+        settings: Settings,
+        signals: Signals,
+        *,
+        workers: int,
+        listening: socket.socket | None,
+        web_processes: int,
+    ) -> None:
         self._output = output
         self._settings = settings
         self._signals = signals
         self._workers = workers
+        self._listening = listening
+        self._web_processes = web_processes
         self._supervisor = Supervisor(signals, output.notice)
 
     def run(self, demo_size: int | None) -> int:
@@ -126,6 +168,7 @@ class _Up:
         demo: Demo | None = None
         try:
             self._start_redis(self._settings.data)
+            self._start_web()
             if self._start_workers():
                 self._announce()
                 if demo_size is not None:
@@ -146,6 +189,11 @@ class _Up:
             self._supervisor.start(redis)
             self._settings = self._settings.changed(redis_url=redis.url)
         ChunkManager(settings=self._settings).init()
+
+    def _start_web(self) -> None:
+        if self._listening is not None:
+            for _ in range(self._web_processes):
+                self._supervisor.start(children.web(self._settings, self._listening))
 
     def _start_workers(self) -> bool:
         """Start worker and beat; True once uploads can begin, False to stop.
@@ -176,17 +224,20 @@ class _Up:
                 services=settings.services,
             ),
         )
+        url = "" if self._listening is None else listener.url(self._listening)
         redis, services = without_secrets(settings.redis_url), sorted(settings.services)
         self._output.result(
             {
                 "event": "ready",
+                "url": url,
                 "redis": redis,
                 "services": services,
                 "data": str(settings.data),
                 "workers": self._workers,
                 "pid": os.getpid(),
             },
-            f"ready  redis {redis}  services {', '.join(services)}  data {settings.data}",
+            f"ready  {url or 'no front door'}  redis {redis}"
+            f"  services {', '.join(services)}  data {settings.data}",
         )
 
     def _serve(self, demo: Demo | None) -> None:

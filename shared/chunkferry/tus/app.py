@@ -1,0 +1,169 @@
+"""``TusApp``: the ASGI application that takes uploads in; mount it wherever uploads are to live.
+
+Chooses the protocol of each request, and turns every error into an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from chunkferry.config import Settings
+from chunkferry.errors import ChunkferryError
+from chunkferry.manager import ChunkManager
+from chunkferry.tus import protocol
+from chunkferry.tus.door import Door
+from chunkferry.tus.hooks import Hooks
+from chunkferry.tus.middleware import HeaderLimit, MethodOverride, Proxies
+from chunkferry.tus.reception import Reception
+from chunkferry.tus.tus1 import Tus1
+
+
+class MethodNotAllowed(ChunkferryError):
+    """This resource does not know the method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"the method must be one of {allowed}, not {method[:20]!r}")
+        #: What an answer's ``Allow`` says (RFC 9110, section 15.5.6).
+        self.headers = {"Allow": allowed}
+
+
+class Dialect(Protocol):
+    """One protocol's endpoints. Each raises ``ChunkferryError``, which ``refuse`` answers."""
+
+    #: Headers of every answer.
+    marks: Mapping[str, str]
+
+    def about(self) -> Response:
+        """What this server can do."""
+
+    async def create(self, request: Request) -> Response:
+        """Begin an upload."""
+
+    async def append(self, request: Request) -> Response:
+        """Take bytes in."""
+
+    async def head(self, request: Request) -> Response:
+        """Tell where to go on."""
+
+    async def remove(self, request: Request) -> Response:
+        """Have the upload removed."""
+
+    def refuse(self, error: Exception) -> Response:
+        """The answer to a request that failed."""
+
+
+class TusApp:
+    """Takes uploads in by tus 1.0.0 and by Resumable Uploads for HTTP. An ASGI application.
+
+    ``app.mount("/files", TusApp())`` in FastAPI or Starlette; new uploads are then begun at
+    ``/files/``. Everything is set by ``CHUNKFERRY_…`` variables, or by ``settings``.
+    """
+
+    def __init__(
+        self,
+        manager: ChunkManager | None = None,
+        *,
+        hooks: Hooks | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Take uploads in through ``manager``.
+
+        Args:
+            manager: default: one with ``settings``.
+            hooks: where the application has its say.
+            settings: default: those of ``manager``, or what the ``CHUNKFERRY_…`` variables say.
+
+        Raises:
+            ConfigError: a setting is unusable.
+        """
+        self.door = Door(manager or ChunkManager(settings=settings), hooks or Hooks())
+        self._tus1 = Tus1(self.door, Reception(self.door))
+        self._app = Starlette(
+            routes=[
+                Route("/", _Resource(self._collection, self._dialect)),
+                Route("/{upload_id}", _Resource(self._upload, self._dialect)),
+            ],
+            middleware=middleware(self.door.settings),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"] == scope.get("root_path"):
+            # Mounted without a slash at the end; a redirect would lose the body.
+            scope = {**scope, "path": scope["path"] + "/"}
+        await self._app(scope, receive, send)
+
+    def _dialect(self, request: Request) -> Dialect:  # noqa: ARG002 - the other one is to come
+        """The protocol that the client speaks."""
+        return self._tus1
+
+    async def _collection(self, request: Request, dialect: Dialect) -> Response:
+        match request.method:
+            case "POST":
+                return await dialect.create(request)
+            case "OPTIONS":
+                return dialect.about()
+        raise MethodNotAllowed(request.method, "POST, OPTIONS")
+
+    async def _upload(self, request: Request, dialect: Dialect) -> Response:
+        match request.method:
+            case "HEAD":
+                return await dialect.head(request)
+            case "PATCH":
+                return await dialect.append(request)
+            case "DELETE":
+                return await dialect.remove(request)
+            case "OPTIONS":
+                return dialect.about()
+        raise MethodNotAllowed(request.method, "HEAD, PATCH, DELETE, OPTIONS")
+
+
+class _Resource:
+    """One resource with all its methods, as an ASGI application."""
+
+    def __init__(
+        self,
+        answer: Callable[[Request, Dialect], Awaitable[Response]],
+        dialect: Callable[[Request], Dialect],
+    ) -> None:
+        self._answer = answer
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        dialect = self._dialect(request)
+        try:
+            response = await self._answer(request, dialect)
+        except Exception as exc:
+            response = dialect.refuse(exc)
+        response.headers.update(dialect.marks)
+        await response(scope, receive, send)
+
+
+def middleware(settings: Settings) -> list[Middleware]:
+    """What every request passes first, the outermost first."""
+    return [
+        Middleware(HeaderLimit, settings.http_header_limit),
+        Middleware(Proxies, settings.http_trusted_proxies),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.http_cors_origins,
+            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"],
+            allow_headers=protocol.REQUEST_HEADERS,
+            expose_headers=protocol.RESPONSE_HEADERS,
+            max_age=86400,
+        ),
+        Middleware(MethodOverride),
+    ]

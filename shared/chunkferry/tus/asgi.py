@@ -1,0 +1,81 @@
+"""``app``: everything that ``chunkferry up`` serves, as one ASGI application.
+
+``uvicorn chunkferry.tus.asgi:app`` serves it by what the ``CHUNKFERRY_…`` variables say.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chunkferry import config
+from chunkferry.config import Settings
+from chunkferry.errors import ConfigError
+from chunkferry.manager import ChunkManager
+from chunkferry.tus.app import TusApp
+from chunkferry.tus.hooks import Hooks
+
+if TYPE_CHECKING:
+    app: Starlette
+
+
+def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starlette:
+    """The front door with all its rooms: uploads are at ``/files``.
+
+    Args:
+        settings: default: what the ``CHUNKFERRY_…`` variables say.
+        hooks: default: those that ``settings.http_hooks`` names.
+
+    Raises:
+        ConfigError: a setting is unusable.
+    """
+    settings = settings or config.load()
+    uploads = TusApp(
+        ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
+    )
+    return Starlette(routes=[*mounted("/files", uploads)])
+
+
+def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:
+    """Routes by which ``app`` serves ``path`` with and without a slash at the end.
+
+    A mount alone answers the latter with a redirect, which costs the client its body.
+    """
+
+    class Bare:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "root_path": scope.get("root_path", "") + path}, receive, send)
+
+    return Route(path, Bare()), Mount(path, app)
+
+
+def named_hooks(name: str) -> Hooks:
+    """The hooks that ``module:attribute`` names; none for an empty name.
+
+    Raises:
+        ConfigError: there are none under this name.
+    """
+    if not name:
+        return Hooks()
+    module, _, attribute = name.partition(":")
+    try:
+        hooks = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise ConfigError(f"CHUNKFERRY_HTTP_HOOKS: no hooks at {name!r}: {exc}") from exc
+    if not isinstance(hooks, Hooks):
+        raise ConfigError(
+            f"CHUNKFERRY_HTTP_HOOKS: expected chunkferry.tus.Hooks at {name!r},"
+            f" found {type(hooks).__name__}"
+        )
+    return hooks
+
+
+def __getattr__(name: str) -> object:
+    """``app``, made when a server asks for it: importing this module reads no settings."""
+    if name == "app":
+        return globals().setdefault("app", site())
+    raise AttributeError(name)

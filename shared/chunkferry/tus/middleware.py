@@ -1,0 +1,88 @@
+"""What happens to a request before any endpoint sees it: limits, proxies, the method it means.
+
+Pure ASGI; knows neither uploads nor Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chunkferry.errors import ChunkferryError
+from chunkferry.tus.answers import problem
+from chunkferry.tus.proxies import Network, forwarded, is_trusted
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+
+
+class HeadersTooLarge(ChunkferryError):
+    """All headers together are larger than allowed (RFC 6585, section 5)."""
+
+    code = "headers_too_large"
+    http_status = 431
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"headers may have {limit} bytes together, not {size}")
+
+
+class UnknownMethod(ChunkferryError):
+    """``X-HTTP-Method-Override`` names no method of HTTP that is used here."""
+
+    code = "unknown_method"
+    http_status = 400
+
+    def __init__(self) -> None:
+        known = ", ".join(sorted(_METHODS))
+        super().__init__(f"X-HTTP-Method-Override must be one of {known}")
+
+
+class HeaderLimit:
+    """Refuses requests whose headers are too large."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            size = sum(len(name) + len(value) for name, value in scope["headers"])
+            if size > self._limit:
+                await problem(HeadersTooLarge(size, self._limit))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class MethodOverride:
+    """Takes ``X-HTTP-Method-Override`` for the method (tus, section Headers)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            method = Headers(scope=scope).get("x-http-method-override")
+            if method is not None:
+                if method.upper() not in _METHODS:
+                    await problem(UnknownMethod())(scope, receive, send)
+                    return
+                scope = {**scope, "method": method.upper()}
+        await self._app(scope, receive, send)
+
+
+class Proxies:
+    """Believes what trusted proxies say of the request they pass on."""
+
+    def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
+        self._app = app
+        self._trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and is_trusted(scope.get("client"), self._trusted):
+            scope = forwarded(scope, self._trusted)
+        await self._app(scope, receive, send)

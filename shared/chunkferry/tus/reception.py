@@ -1,0 +1,273 @@
+"""``Reception``: what happens to an upload at the front door, in whatever protocol it is asked for.
+
+Begins uploads, takes their bytes in while they arrive, slows clients down where there is no room,
+and says how far an upload has come. Knows no header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import Receive
+
+from chunkferry.errors import (
+    ChunkferryError,
+    InvalidArgument,
+    LengthMismatch,
+    OffsetMismatch,
+    UploadClosed,
+    UploadError,
+)
+from chunkferry.metadata import check_content_type
+from chunkferry.state import State
+from chunkferry.tus.body import Body, Disconnected, SlowBody, TooLarge
+from chunkferry.tus.door import Door
+from chunkferry.tus.hooks import Creation, Principal
+from chunkferry.tus.staging import Expected, staged
+from chunkferry.upload import ChunkUpload
+
+#: Between two tries to append, in seconds: the first, and the longest.
+_PAUSE: Final = 0.02
+_MAX_PAUSE: Final = 1.0
+#: States of an upload that will never be complete, unless somebody requeues it.
+_LOST: Final = frozenset({State.ABORTING, State.EXPIRED, State.CANCELLED})
+
+
+class StillStoring(ChunkferryError):
+    """All bytes are received, and the object is not in the store yet."""
+
+    code = "still_storing"
+    http_status = 503
+    retryable = True
+
+    def __init__(self, upload: ChunkUpload, seconds: float) -> None:
+        super().__init__(
+            f"{upload.stored} of {upload.length} bytes were stored within {seconds:g} s: "
+            "send the last byte again"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """An upload as its client wants it."""
+
+    #: Bytes; None if said later.
+    length: int | None
+    metadata: Mapping[str, str]
+    #: As the client tells it; one that is no header is left out.
+    content_type: str = ""
+
+
+class Reception:
+    """Takes uploads in. One for each application."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._manager = door.manager
+        self._settings = door.settings
+
+    # --- begin -------------------------------------------------------------------------------
+
+    async def begin(self, request: Request, principal: Principal, order: Order) -> ChunkUpload:
+        """Begin an upload of ``principal``.
+
+        Raises:
+            TooLarge: it is announced with more bytes than it may have.
+            Refused: the application's hook says no.
+            ChunkferryError: as ``ChunkManager.create``.
+        """
+        creation = await self.planned(request, order)
+        return await self._door.call(
+            self._manager.create,
+            creation.filepath,
+            creation.length,
+            service=creation.service,
+            content_type=creation.content_type,
+            metadata=creation.metadata,
+            notes=notes(principal, creation.max_size),
+            lasting=self._settings.http_max_upload_age,
+        )
+
+    async def planned(self, request: Request, order: Order) -> Creation:
+        """What is to become of ``order``, after the application had its say."""
+        creation = Creation(
+            filepath=f"uploads/{secrets.token_hex(16)}",
+            service=self._manager.service,
+            length=order.length,
+            max_size=self._settings.http_max_size or None,
+            content_type=_usable(order.content_type),
+            metadata=order.metadata,
+        )
+        creation = await self._door.on_create(request, creation)
+        if creation.max_size is not None and (creation.length or 0) > creation.max_size:
+            raise TooLarge("this upload", creation.max_size)
+        return creation
+
+    # --- take in -----------------------------------------------------------------------------
+
+    async def say_length(self, upload: ChunkUpload, length: int) -> None:
+        """Say how long the file is; saying it again is fine.
+
+        Raises:
+            TooLarge: longer than it may be.
+            LengthMismatch: another length was said before, or more was received.
+        """
+        most = max_size(upload)
+        if most is not None and length > most:
+            raise TooLarge("this upload", most)
+        if upload.length != length:
+            await self._door.call(self._manager.set_length, upload.upload_id, length)
+
+    async def take(
+        self,
+        receive: Receive,
+        upload: ChunkUpload,
+        offset: int,
+        *,
+        announced: int | None = None,
+        expected: Expected | None = None,
+    ) -> int:
+        """Take the bytes of a request in; return the offset of the byte that follows them.
+
+        Args:
+            receive: where the body comes from.
+            upload: as it was when the request came.
+            offset: where the first byte belongs.
+            announced: bytes of the body, if its client said so.
+            expected: a checksum that has to hold before any byte counts.
+
+        Raises:
+            OffsetMismatch: these are not the bytes that follow.
+            LengthMismatch, TooLarge: more than the upload may have.
+            ChecksumMismatch: nothing was accepted.
+            Disconnected, SlowBody: what came before is kept, unless there is a checksum.
+            Backpressure, RedisUnavailable: no room, or no Redis, within
+                ``settings.append_wait_seconds``; what was accepted is kept.
+        """
+        if offset != self.offset(upload):
+            raise OffsetMismatch(self.offset(upload), offset)
+        if upload.state in _LOST:
+            raise UploadClosed(upload.upload_id, upload.state)
+        most = max_size(upload) if upload.length is None else upload.length
+        if announced is not None and most is not None and offset + announced > most:
+            raise LengthMismatch(
+                f"the upload may have {most} bytes, but this body ends at {offset + announced}"
+            )
+        body = Body(
+            receive,
+            patience=self._settings.http_body_timeout_seconds,
+            most=None if most is None else most - offset,
+            what="the rest of this upload",
+        )
+        async with body.arriving() as lumps:
+            if expected is not None:
+                limit = self._settings.http_checksum_limit
+                async with staged(lumps, expected, limit, self._door.call) as verified:
+                    return await self._append_all(upload, offset, verified)
+            return await self._append_all(upload, offset, lumps)
+
+    async def _append_all(
+        self, upload: ChunkUpload, offset: int, lumps: AsyncIterator[bytes]
+    ) -> int:
+        broken: ChunkferryError | None = None
+        try:
+            async for lump in lumps:
+                await self._append(upload, offset, lump)
+                offset += len(lump)
+        except (Disconnected, SlowBody, TooLarge) as exc:
+            broken = exc
+        # Also of a connection that broke: what the next HEAD request tells is to be safe.
+        await self._patiently(
+            lambda: self._door.call(self._manager.ensure_durable, upload.upload_id, offset)
+        )
+        if broken is not None:
+            raise broken
+        return offset
+
+    async def _append(self, upload: ChunkUpload, offset: int, lump: bytes) -> None:
+        async def append() -> None:
+            await self._door.call(
+                self._manager.append, upload.upload_id, offset, lump, wait=0, durable=False
+            )
+
+        await self._patiently(append)
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Try again and again while there is no room; the client, unread, slows down meanwhile."""
+        deadline = time.monotonic() + self._settings.append_wait_seconds
+        pause = _PAUSE
+        while True:
+            try:
+                return await attempt()
+            except ChunkferryError as exc:
+                if not exc.retryable or time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _MAX_PAUSE)
+
+    # --- how far it is -----------------------------------------------------------------------
+
+    def offset(self, upload: ChunkUpload) -> int:
+        """Where the client is to go on.
+
+        To clients an offset that equals the length means that all is well. Where that is to mean
+        ``stored``, the last byte is asked for again until the object is in the store.
+        """
+        held_back = (
+            self._settings.http_ack == "stored"
+            and upload.received == upload.length
+            and not upload.is_complete
+        )
+        return max(0, upload.received - held_back)
+
+    async def settle(self, upload_id: str, offset: int) -> ChunkUpload:
+        """The upload, once its client may be told that it has come as far as ``offset``.
+
+        Where acknowledgement means ``stored``, the end of the file waits for the object.
+
+        Raises:
+            StillStoring: it is not there within ``settings.http_ack_wait_seconds``.
+            UploadError: the upload failed.
+            UploadClosed: it was removed.
+        """
+        seconds = self._settings.http_ack_wait_seconds
+        deadline = time.monotonic() + seconds
+        pause = _PAUSE
+        while True:
+            upload = await self._door.call(self._manager.get, upload_id)
+            if offset <= self.offset(upload):
+                return upload
+            if upload.state is State.FAILED:
+                raise UploadError(f"upload {upload_id} failed: {upload.error}")
+            if upload.state in _LOST:
+                raise UploadClosed(upload_id, upload.state)
+            if time.monotonic() + pause > deadline:
+                raise StillStoring(upload, seconds)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _MAX_PAUSE)
+
+
+def notes(principal: Principal, most: int | None) -> dict[str, str]:
+    """What the front door writes down of an upload."""
+    found = {"principal": principal.name}
+    return found if most is None else {**found, "max_size": str(most)}
+
+
+def max_size(upload: ChunkUpload) -> int | None:
+    """Most bytes the upload may have; None for no limit."""
+    most = upload.notes.get("max_size")
+    return None if most is None else int(most)
+
+
+def _usable(content_type: str) -> str:
+    """``content_type`` if it can be one; clients send all kinds of text."""
+    try:
+        return check_content_type(content_type)
+    except InvalidArgument:
+        return ""

@@ -1,0 +1,164 @@
+"""The endpoints of tus 1.0.0: requests in, answers out.
+
+The rules are those of ``protocol``, the work is that of ``Reception``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chunkferry.checksums import ALGORITHMS
+from chunkferry.errors import ChunkferryError
+from chunkferry.tus import headers, place, protocol
+from chunkferry.tus.answers import problem
+from chunkferry.tus.door import Door
+from chunkferry.tus.headers import BadHeader, Checksum
+from chunkferry.tus.hooks import Action
+from chunkferry.tus.protocol import Addition, Wanted
+from chunkferry.tus.reception import Order, Reception
+from chunkferry.tus.staging import Expected
+from chunkferry.upload import ChunkUpload
+
+
+class Tus1:
+    """tus 1.0.0 over one ``Door``."""
+
+    #: "The Tus-Resumable header MUST be included in every request and response" (section Headers).
+    marks: Mapping[str, str] = MappingProxyType({"Tus-Resumable": protocol.VERSION})
+
+    def __init__(self, door: Door, reception: Reception) -> None:
+        self._door = door
+        self._reception = reception
+
+    def about(self) -> Response:
+        """OPTIONS: what this server can do. Needs neither a version nor an upload."""
+        settings = self._door.settings
+        return Response(
+            status_code=204,
+            headers=protocol.about_server(
+                max_size=settings.http_max_size or None,
+                concatenates=False,
+                trailers=settings.http_trailers,
+            ),
+        )
+
+    async def create(self, request: Request) -> Response:
+        """POST: begin an upload, and take in what comes along (201)."""
+        protocol.require_version(request.headers)
+        wanted = protocol.wanted(request.headers)
+        principal = await self._door.admit(request, Action.CREATE)
+        order = Order(
+            length=wanted.length,
+            metadata=wanted.metadata,
+            content_type=wanted.metadata.get("filetype", ""),
+        )
+        upload = await self._reception.begin(request, principal, order)
+        also = {
+            "Location": place.url_of(request, upload.upload_id, self._door.settings.http_location)
+        }
+        if wanted.has_bytes:
+            upload, offset = await self._take_first(request, upload, wanted)
+            also["Upload-Offset"] = str(offset)
+        elif upload.length == 0:
+            await self._reception.settle(upload.upload_id, 0)
+        return Response(status_code=201, headers={**also, **protocol.about_expiry(upload)})
+
+    async def _take_first(
+        self, request: Request, upload: ChunkUpload, wanted: Wanted
+    ) -> tuple[ChunkUpload, int]:
+        """Take the first bytes in; return the upload, and where to go on.
+
+        The upload exists: whatever goes wrong, its client is told where it is, and goes on there.
+        """
+        try:
+            offset = await self._take(request, upload, 0, wanted)
+            return await self._reception.settle(upload.upload_id, offset), offset
+        except ChunkferryError as exc:
+            if not exc.retryable:
+                raise
+            upload = await self._door.call(self._door.manager.get, upload.upload_id)
+            return upload, self._reception.offset(upload)
+
+    async def append(self, request: Request) -> Response:
+        """PATCH: take bytes in (204)."""
+        protocol.require_version(request.headers)
+        upload = await self._door.upload(request, Action.APPEND)
+        added = protocol.addition(request.headers)
+        if added.length is not None:
+            await self._reception.say_length(upload, added.length)
+            upload = await self._door.call(self._door.manager.get, upload.upload_id)
+        offset = await self._take(request, upload, added.offset, added)
+        upload = await self._reception.settle(upload.upload_id, offset)
+        return Response(
+            status_code=204,
+            headers={"Upload-Offset": str(offset), **protocol.about_expiry(upload)},
+        )
+
+    async def _take(
+        self, request: Request, upload: ChunkUpload, offset: int, sent: Wanted | Addition
+    ) -> int:
+        return await self._reception.take(
+            request.receive,
+            upload,
+            offset,
+            announced=_announced(request.headers),
+            expected=_expected(request, sent, trailers=self._door.settings.http_trailers),
+        )
+
+    async def head(self, request: Request) -> Response:
+        """HEAD: where to go on. One read of Redis, whoever else is sending."""
+        protocol.require_version(request.headers)
+        upload = await self._door.upload(request, Action.READ)
+        return Response(
+            status_code=200,
+            headers=protocol.about_upload(upload, self._reception.offset(upload)),
+        )
+
+    async def remove(self, request: Request) -> Response:
+        """DELETE: have the upload removed (204)."""
+        protocol.require_version(request.headers)
+        upload = await self._door.upload(request, Action.TERMINATE)
+        await self._door.call(self._door.manager.cancel, upload.upload_id)
+        return Response(status_code=204)
+
+    def refuse(self, error: Exception) -> Response:
+        """The answer to a request that failed."""
+        return problem(error)
+
+
+def _announced(request: Mapping[str, str]) -> int | None:
+    length = request.get("content-length")
+    return None if length is None else headers.number("Content-Length", length)
+
+
+def _expected(request: Request, sent: Wanted | Addition, *, trailers: bool) -> Expected | None:
+    """What has to hold for the body, by a header before it or behind it."""
+    known = sent.checksum
+    if known is not None:
+        return Expected(
+            algorithms=(known.algorithm,), digests=lambda: [(known.algorithm, known.digest)]
+        )
+    if not sent.checksum_follows:
+        return None
+    if not trailers:
+        raise BadHeader("Trailer", "absent: this server cannot read what follows a body", "…")
+
+    def digests() -> list[tuple[str, str]]:
+        found = _checksum_behind(request)
+        return [(found.algorithm, found.digest)]
+
+    return Expected(algorithms=ALGORITHMS, digests=digests)
+
+
+def _checksum_behind(request: Request) -> Checksum:
+    """The checksum that followed the body: servers that read trailers add them to the headers."""
+    wire = Headers(raw=request.scope.get("chunkferry.wire", request.scope["headers"]))
+    value = wire.get("upload-checksum")
+    if value is None:
+        raise BadHeader("Upload-Checksum", "in the trailer that was announced", None)
+    return headers.checksum(value)

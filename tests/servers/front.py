@@ -1,0 +1,155 @@
+"""Real front doors for tests: processes that serve HTTP, and can be killed and started again.
+
+Each keeps its socket while it is down, as ``chunkferry up`` does, unless it is told to let go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+import pytest
+from tests.sites import Site
+from tests.waiting import wait_until
+
+from chunkferry_worker import tether
+
+STOP_SECONDS = 30.0
+#: The version that every request of tus has to name.
+TUS = {"Tus-Resumable": "1.0.0"}
+#: Headers of a body that holds bytes of an upload.
+BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}
+
+
+class Front:
+    """One process of the front door at a URL of its own."""
+
+    def __init__(self, env: Mapping[str, str], log: Path) -> None:
+        self._env = {**os.environ, **env}
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+
+    @property
+    def url(self) -> str:
+        """Without a slash at the end."""
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    @property
+    def files(self) -> str:
+        """Where uploads begin."""
+        return f"{self.url}/files"
+
+    @property
+    def pid(self) -> int:
+        """Its only process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        descriptor = self._listening.fileno()
+        with self.log.open("ab") as out:
+            self._process = tether.spawn(
+                [sys.executable, "-m", "chunkferry.tus.serve", "--descriptor", str(descriptor)],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                pass_fds=[descriptor],
+            )
+        process = self._process
+        wait_until(lambda: process.poll() is not None or self._answers(), 30, what="the front door")
+        assert process.poll() is None, self.log.read_text()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.options(self.files, timeout=5).status_code == httpx.codes.NO_CONTENT
+        return False
+
+    def kill(self) -> None:
+        """SIGKILL; who connects now waits until it is started again."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM, as an orchestrator does it."""
+        self._end(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Kill it and let its address go."""
+        self.kill()
+        self._listening.close()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+            self._process.wait(STOP_SECONDS)
+
+    def client(self) -> httpx.Client:
+        """An HTTP client whose URLs are relative to this front door."""
+        return httpx.Client(base_url=self.url, timeout=60)
+
+
+class StartFront(Protocol):
+    """The factory behind ``start_front``."""
+
+    def __call__(self, env: Mapping[str, str]) -> Front:
+        """Start one more front door with these ``CHUNKFERRY_…`` variables."""
+
+
+@pytest.fixture
+def start_front(tmp_path: Path) -> Iterator[StartFront]:
+    """Starts front doors that end with the test."""
+    with contextlib.ExitStack() as stack:
+        count = 0
+
+        def start(env: Mapping[str, str]) -> Front:
+            nonlocal count
+            count += 1
+            front = Front(env, tmp_path / f"front{count}.log")
+            stack.callback(front.close)
+            front.start()
+            return front
+
+        yield start
+
+
+@pytest.fixture
+def front(real_site: Site, start_front: StartFront) -> Front:
+    """A front door of ``real_site``; without a worker, unless the test starts one."""
+    return start_front(real_site.env)
+
+
+@pytest.fixture
+def web(front: Front) -> Iterator[httpx.Client]:
+    """A client of ``front``."""
+    with front.client() as client:
+        yield client
+
+
+def begun(web: httpx.Client, length: int | None, **headers: str) -> str:
+    """Begin an upload by tus; return its URL."""
+    said = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
+    answer = web.post("/files", headers={**TUS, **said, **headers})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    return answer.headers["location"]
+
+
+def sent(web: httpx.Client, url: str, offset: int, data: bytes, **headers: str) -> httpx.Response:
+    """Send bytes by tus."""
+    said = {**BYTES, "Upload-Offset": str(offset), **headers}
+    return web.patch(url, headers=said, content=data)
+
+
+def offset_of(web: httpx.Client, url: str) -> int:
+    """Where the server says to go on."""
+    answer = web.head(url, headers=TUS)
+    assert answer.status_code == httpx.codes.OK, answer.status_code
+    return int(answer.headers["upload-offset"])
