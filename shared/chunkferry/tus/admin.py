@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import anyio
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from chunkferry.errors import ChunkferryError, InvalidArgument
 from chunkferry.state import State
+from chunkferry.tus.answers import problem
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Action, Principal
 from chunkferry.tus.listing import LIMIT, Listing
+from chunkferry.tus.middleware import HeaderLimit, Proxies
 from chunkferry.upload import ChunkUpload
 
 #: Where uploads are, below the application's root.
@@ -36,17 +39,39 @@ _LIFE: Final = 900.0
 _HEADER: Final = "x-chunkferry"
 
 Row = dict[str, Any]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(door: Door) -> list[Route]:
     """The routes of this interface."""
     admin = Admin(door)
-    return [
-        Route("/api/uploads", admin.uploads, methods=["GET"]),
-        Route("/api/uploads/events", admin.events, methods=["GET"]),
-        Route("/api/uploads/{upload_id}/cancel", admin.cancel, methods=["POST"]),
-        Route("/api/uploads/{upload_id}/requeue", admin.requeue, methods=["POST"]),
+    # No CORS: pages of other sites have no business here, wherever they may upload to.
+    passed = [
+        Middleware(HeaderLimit, door.settings.http_header_limit),
+        Middleware(Proxies, door.settings.http_trusted_proxies),
     ]
+
+    def route(path: str, endpoint: Endpoint, method: str) -> Route:
+        return Route(path, _answered(endpoint), methods=[method], middleware=passed)
+
+    return [
+        route("/api/uploads", admin.uploads, "GET"),
+        route("/api/uploads/events", admin.events, "GET"),
+        route("/api/uploads/{upload_id}/cancel", admin.cancel, "POST"),
+        route("/api/uploads/{upload_id}/requeue", admin.requeue, "POST"),
+    ]
+
+
+def _answered(endpoint: Endpoint) -> Endpoint:
+    """``endpoint``, with its errors as answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Exception as exc:
+            return problem(exc)
+
+    return answer
 
 
 class Admin:
@@ -70,7 +95,7 @@ class Admin:
         # Before the first byte: an error is still a proper answer.
         first = (await self._listing.newest(_owner(principal)))[None]
         return StreamingResponse(
-            self._stream(principal, first, _files(request)),
+            self._stream(request, principal, first),
             media_type="text/event-stream",
             # nginx would keep events until a buffer is full.
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -95,13 +120,13 @@ class Admin:
         return Response(status_code=204)
 
     async def _stream(
-        self, principal: Principal, first: Sequence[ChunkUpload], files: str
+        self, request: Request, principal: Principal, first: Sequence[ChunkUpload]
     ) -> AsyncIterator[str]:
-        """The whole list, then what changes in it; ends with the client, or after ``_LIFE``."""
-        ends = time.monotonic() + _LIFE
+        """The whole list, then what changes in it; ends with client or server, or by age."""
+        files, ends = _files(request), time.monotonic() + _LIFE
         yield event("uploads", _whole(principal, first, LIMIT, files))
         known, spoke, troubled = _rows(first, files), time.monotonic(), False
-        while time.monotonic() < ends:
+        while time.monotonic() < ends and not _is_leaving(request):
             await anyio.sleep(_TICK)
             try:
                 listed = await self._listing.newest(_owner(principal), max_age=_TICK)
@@ -167,6 +192,12 @@ def _changes(known: dict[str, Row], rows: dict[str, Row], *, anyway: bool) -> st
     if not (changed or gone or anyway):
         return ""
     return event("changes", {"changed": changed, "gone": gone})
+
+
+def _is_leaving(request: Request) -> bool:
+    """Whether the server waits for its last answers to end; see ``serve``."""
+    leaving: Callable[[], bool] | None = getattr(request.app.state, "is_leaving", None)
+    return leaving is not None and leaving()
 
 
 def _owner(principal: Principal) -> str | None:

@@ -16,6 +16,7 @@ from chunkferry import config
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError
 from chunkferry.manager import ChunkManager
+from chunkferry.tus import admin, frontpage
 from chunkferry.tus.app import TusApp
 from chunkferry.tus.hooks import Hooks
 
@@ -37,7 +38,9 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
     uploads = TusApp(
         ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
     )
-    return Starlette(routes=[*mounted("/files", uploads)])
+    return Starlette(
+        routes=[*mounted("/files", uploads), *admin.routes(uploads.door), *frontpage.routes()]
+    )
 
 
 def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:
