@@ -3,7 +3,7 @@
 import { CANCELLABLE, ENDED, share, size, span, state } from "./wording.js";
 
 export class Listing {
-  constructor({ section, onCancel, onRequeue }) {
+  constructor({ section, onFilter, onCancel, onRequeue }) {
     this.section = section;
     this.body = section.querySelector("tbody");
     this.onCancel = onCancel;
@@ -11,21 +11,32 @@ export class Listing {
     this.rows = new Map();
     this.uploads = new Map();
     this.isAdmin = false;
+    this.hasMore = false;
     this.ahead = 0; // of our clock, the server's, in seconds
     this.filter = section.querySelector("#state");
-    this.filter.addEventListener("change", () => this.arrange());
+    this.filter.addEventListener("change", () => {
+      this.arrange();
+      // What is older than the newest is looked up once.
+      if (this.hasMore && isState(this.filter.value)) onFilter(this.filter.value);
+    });
     setInterval(() => this.age(), 1000);
   }
 
   /** Show these uploads, and no others. */
   replace({ uploads, is_admin, has_more, now }) {
     this.isAdmin = is_admin;
+    this.hasMore = has_more;
     this.ahead = Date.parse(now) / 1000 - Date.now() / 1000;
     this.uploads = new Map(uploads.map((upload) => [upload.id, upload]));
     const more = this.section.querySelector("#more");
     more.hidden = !has_more;
     more.textContent = `These are the newest ${uploads.length}; there are more.`;
     this.arrange();
+  }
+
+  /** Show these as well. */
+  add(uploads) {
+    this.change({ changed: uploads.filter((one) => !this.uploads.has(one.id)), gone: [] });
   }
 
   /** Take in what has changed. */
@@ -138,3 +149,5 @@ export class Listing {
     }
   }
 }
+
+const isState = (name) => Boolean(name) && name !== "open";

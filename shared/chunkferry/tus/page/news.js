@@ -9,6 +9,9 @@ const LONGEST = 10_000;
 /** The server says something every 10 s: a silence of this many milliseconds is a dead line. */
 const SILENCE = 30_000;
 
+/** The server is there, and cannot tell how the uploads are doing. */
+export class Trouble extends Error {}
+
 /**
  * Follow the uploads until `stop` is called.
  *
@@ -82,5 +85,6 @@ export class News {
     if (!data) return;
     if (field("event") === "uploads") this.told.onUploads(JSON.parse(data));
     if (field("event") === "changes") this.told.onChanges(JSON.parse(data));
+    if (field("event") === "trouble") this.told.onTrouble(new Trouble(JSON.parse(data).code));
   }
 }

@@ -1,8 +1,8 @@
 // Puts the page together: who is signed in, what is sent from here, and the list of all uploads.
 
 import { Listing } from "./listing.js";
-import { News } from "./news.js";
-import { Refused, Unauthorized, act, token } from "./session.js";
+import { News, Trouble } from "./news.js";
+import { Refused, Unauthorized, act, ask, token } from "./session.js";
 import { Transfers } from "./transfers.js";
 
 const byId = (id) => document.getElementById(id);
@@ -10,6 +10,7 @@ const byId = (id) => document.getElementById(id);
 const COMPLAINT = 20_000;
 const canSend = Boolean(globalThis.tus?.isSupported);
 let complaining;
+let principal = "";
 
 function announce(text) {
   byId("status").textContent = text;
@@ -59,13 +60,22 @@ const listing = new Listing({
     const name = upload.filename || upload.filepath;
     if (await confirm(name)) await does(upload, "cancel", `${name} is being removed`);
   },
+  onFilter: async (state) => {
+    try {
+      const answer = await ask(`api/uploads?state=${encodeURIComponent(state)}`);
+      listing.add((await answer.json()).uploads);
+    } catch (error) {
+      complain(`The list is not complete: ${error.message}`);
+    }
+  },
   onRequeue: (upload) =>
     does(upload, "requeue", `${upload.filename || upload.filepath} is tried again`),
 });
 
 const news = new News({
   onUploads(whole) {
-    connected(whole.principal);
+    principal = whole.principal;
+    connected();
     listing.replace(whole);
     if (canSend) {
       transfers.tell(whole.uploads, true);
@@ -73,12 +83,15 @@ const news = new News({
     }
   },
   onChanges(changes) {
+    connected();
     listing.change(changes);
     if (canSend) transfers.tell(changes.changed, false);
   },
   onTrouble(error) {
     if (error instanceof Unauthorized) signIn();
-    else connection(error instanceof Refused ? error.message : "no connection; trying again …");
+    else if (error instanceof Refused) connection(error.message);
+    else if (error instanceof Trouble) connection(`the server is in trouble: ${error.message}`);
+    else connection("no connection; trying again …");
   },
 });
 
@@ -87,7 +100,7 @@ function connection(text, state = "off") {
   byId("connection").dataset.state = state;
 }
 
-function connected(principal) {
+function connected() {
   connection(principal ? `signed in as ${principal}` : "connected", "on");
   byId("sign-in").hidden = true;
   byId("sign-out").hidden = !token.get();
@@ -130,6 +143,12 @@ byId("files").addEventListener("change", (event) => {
   transfers.add([...event.target.files]);
   // The same file can be chosen again.
   event.target.value = "";
+});
+// Browsers take the space bar only; the field looks like a button, though.
+byId("files").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  event.target.click();
 });
 byId("files").addEventListener("cancel", () => {
   transfers.rechoosing = null;

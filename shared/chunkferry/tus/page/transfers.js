@@ -165,13 +165,13 @@ export class Transfers {
 
   /** Show the buttons that make sense now, and keep the focus on the card. */
   offer(transfer, find) {
-    const had = find("actions").contains(document.activeElement);
+    const focused = document.activeElement;
     find("pause").hidden = !transfer.canPause;
     find("resume").hidden = !transfer.canResume;
     find("choose").hidden = transfer.phase !== "interrupted";
     find("cancel").hidden = !transfer.canCancel;
     find("remove").hidden = !transfer.isOver;
-    if (had && document.activeElement.hidden) {
+    if (focused.hidden && find("actions").contains(focused)) {
       find("actions").querySelector("button:not([hidden])")?.focus();
     }
   }
