@@ -33,6 +33,8 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: The pictures of this run.
+_kept: list[Path] = []
 #: How long anything may take to be seen, in milliseconds.
 PATIENCE = 60_000
 
@@ -81,7 +83,8 @@ class Screen:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.emulate_media(color_scheme=scheme)
         self.page.set_viewport_size({"width": width, "height": 800})
-        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        _kept.append(SCREENSHOTS / f"{name}.png")
+        self.page.screenshot(path=_kept[-1], full_page=True)
 
     def crash(self) -> None:
         """Let the tab die."""
@@ -117,5 +120,5 @@ def screen() -> Iterator[Screen]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say where the pictures are."""
-    for picture in sorted(SCREENSHOTS.glob("*.png")):
+    for picture in _kept:
         terminalreporter.write_line(f"screenshot: {picture.relative_to(SCREENSHOTS.parents[1])}")
