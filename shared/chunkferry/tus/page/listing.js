@@ -64,7 +64,9 @@ export class Listing {
         this.body.insertBefore(element, this.body.children[index] ?? null);
       }
     });
-    this.section.querySelector("#none").hidden = wanted.length > 0;
+    const none = this.section.querySelector("#none");
+    none.hidden = wanted.length > 0;
+    none.textContent = this.uploads.size ? "None of these." : "No uploads yet.";
     this.section.querySelector("#uploads").hidden = wanted.length === 0;
     this.age();
   }
