@@ -71,6 +71,8 @@ class RedisIntake:
             answer = self._create(draft, upload_id, path, newest, full=0 < limit <= open_uploads)
             match answer:
                 case ["created", wake]:
+                    counted_at, count = self._counted
+                    self._counted = counted_at, count + 1
                     return Created(upload_id=upload_id, wake=wake == "1", existed=False)
                 case ["same", existing]:
                     return Created(upload_id=existing, wake=False, existed=True)

@@ -9,15 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chunkferry import config
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError
 from chunkferry.manager import ChunkManager
 from chunkferry.tus import admin, frontpage
-from chunkferry.tus.app import TusApp
+from chunkferry.tus.app import TusApp, mounted
 from chunkferry.tus.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -41,19 +39,6 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
     return Starlette(
         routes=[*mounted("/files", uploads), *admin.routes(uploads.door), *frontpage.routes()]
     )
-
-
-def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:
-    """Routes by which ``app`` serves ``path`` with and without a slash at the end.
-
-    A mount alone answers the latter with a redirect, which costs the client its body.
-    """
-
-    class Bare:
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "root_path": scope.get("root_path", "") + path}, receive, send)
-
-    return Route(path, Bare()), Mount(path, app)
 
 
 def named_hooks(name: str) -> Hooks:
