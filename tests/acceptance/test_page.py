@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 from tests.acceptance.console import Console, Up, sha256
 from tests.servers.browser import PATIENCE, Screen
 from tests.waiting import wait_until
@@ -269,3 +269,26 @@ def test_nothing_is_wider_than_a_small_telephone(console: Console, up: Up, scree
     screen.page.set_input_files("#files", console.file(name, MIB))
     expect(row(screen, name).locator(".badge")).to_have_text("complete")
     assert screen.page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_a_server_in_trouble_does_not_make_it_begin_anew(
+    console: Console, up: Up, screen: Screen
+) -> None:
+    """A 503 to the question for the offset says nothing about the upload: it is asked again."""
+    file = console.file("film", 30 * MIB)
+    half_sent(screen, up, file)
+    card(screen, file.name).get_by_role("button", name="Pause").click()
+    refused: list[str] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method == "HEAD" and len(refused) < 2:
+            refused.append(route.request.url)
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    screen.page.route("**/files/*", answer)
+    card(screen, file.name).get_by_role("button", name="Resume").click()
+    phase(screen, file.name, "complete")
+    assert len(refused) == 2
+    assert stored(console, up) == sha256(file)

@@ -168,6 +168,16 @@ def test_news_end_with_the_server(front: Front, web: httpx.Client) -> None:
     assert "Cancel" not in front.log.read_text()
 
 
+def test_news_tell_that_nothing_can_be_seen(real_site: Site, web: httpx.Client) -> None:
+    """Without Redis the stream stays, and says why it has no news; a new question is told 503."""
+    with news_of(web) as news, closing(connection.connect(real_site.settings().redis_url)) as redis:
+        assert news.next()[0] == "uploads"
+        redis.shutdown(nosave=True)
+        assert news.next() == ("trouble", {"code": "redis_unavailable"})
+    answer = web.get("/api/uploads")
+    assert (answer.status_code, answer.json()["code"]) == (503, "redis_unavailable")
+
+
 def test_everybody_sees_their_own_and_an_administrator_all(guarded: Front) -> None:
     """In the list and in the news."""
     with someone(guarded, "alice") as alice, someone(guarded, "bob") as bob:
