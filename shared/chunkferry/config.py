@@ -213,6 +213,11 @@ class Settings(BaseSettings):
             )
         return self.broker_url or self.redis_url
 
+    @property
+    def waits_for_durability(self) -> bool:
+        """Whether an acknowledgement waits for Redis' disk or its replicas."""
+        return self.durability != "memory" or self.replicas > 0
+
     @cached_property
     def grave_delay(self) -> timedelta:
         """How long after an upload's end its store is searched for late effects.
