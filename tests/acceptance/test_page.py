@@ -227,6 +227,9 @@ def test_the_keyboard_is_enough(console: Console, up: Up, screen: Screen) -> Non
     file = console.file("film", 30 * MIB)
     screen.open(address(up))
     screen.throttle(SLOW)
+    # Playwright turns a chooser away from the screen only once somebody listens, and pressing a
+    # key does not wait for that.
+    screen.page.on("filechooser", lambda _: None)
     expect(screen.page.locator("#sending")).to_be_visible()
     focused = screen.page.locator(":focus")
 
