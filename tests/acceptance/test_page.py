@@ -98,12 +98,11 @@ def test_a_file_is_paused_resumed_and_stored(console: Console, up: Up, screen: S
     half_sent(screen, up, file)
     card(screen, file.name).get_by_role("button", name="Pause").click()
     phase(screen, file.name, "paused")
-    wait_until(lambda: not screen.page.locator(".worker", has_text="/").count(), what="is at rest")
-    at = listed(up)[0]["received"]
-    assert 0 < at < 30 * MIB
+    begun = len(screen.appends())
     screen.keep("paused-light")
     screen.keep("paused-dark", scheme="dark")
-    assert at == listed(up)[0]["received"]
+    assert 0 < listed(up)[0]["received"] < 30 * MIB
+    assert len(screen.appends()) == begun
     card(screen, file.name).get_by_role("button", name="Resume").click()
     phase(screen, file.name, "complete")
     expect(card(screen, file.name).locator(".share")).to_have_text(["100 %", "100 %"])
@@ -122,11 +121,10 @@ def test_an_upload_goes_on_after_a_reload(console: Console, up: Up, screen: Scre
     phase(screen, file.name, "interrupted")
     expect(card(screen, file.name).locator("progress.received")).not_to_have_js_property("value", 0)
     screen.keep("interrupted-narrow", scheme="dark", width=320)
-    seen = len(screen.requests)
+    seen = len(screen.appends())
     choose_again(screen, file)
     phase(screen, file.name, "complete")
-    appends = [request for request in screen.requests[seen:] if request.method == "PATCH"]
-    assert int(appends[0].headers["upload-offset"]) > 3 * MIB
+    assert int(screen.appends()[seen].headers["upload-offset"]) > 3 * MIB
     assert stored(console, up) == sha256(file)
     screen.page.reload()
     expect(row(screen, file.name).locator(".badge")).to_have_text("complete")
@@ -200,6 +198,26 @@ def test_a_hostile_filename_is_only_text(console: Console, up: Up, screen: Scree
     expect(row(screen, name).locator(".badge")).to_have_text("complete")
     assert screen.page.locator("main img").count() == 0
     assert screen.complaints == []
+
+
+def test_dropped_files_are_sent(console: Console, up: Up, screen: Screen) -> None:
+    """Wherever on the page they are let go, which never shows them in place of the page."""
+    screen.open(address(up))
+    expect(screen.page.locator("#sending")).to_be_visible()
+    script = """() => {
+        const files = new DataTransfer();
+        for (const name of ["one", "two"]) files.items.add(new File(["bytes of it"], name));
+        return files;
+    }"""
+    carried = {"dataTransfer": screen.page.evaluate_handle(script)}
+    for event in ("dragover", "drop"):
+        over = screen.page.locator("#drop.over").count()
+        screen.page.dispatch_event("#listing", event, carried)
+    assert over == 1
+    assert screen.page.locator("#drop.over").count() == 0
+    for name in ("one", "two"):
+        phase(screen, name, "complete")
+    assert sorted(upload["filename"] for upload in listed(up)) == ["one", "two"]
 
 
 def test_an_empty_file_is_stored(console: Console, up: Up, screen: Screen) -> None:

@@ -159,7 +159,7 @@ def test_the_page_does_without_its_library(front: Front, screen: Screen, fault: 
     expect(screen.page.get_by_role("alert")).to_contain_text("make vendor")
     expect(screen.page.locator("#sending")).to_be_hidden()
     assert screen.page.evaluate("globalThis.evil === undefined")
-    screen.keep("library-missing-light")
+    screen.keep(f"library-{fault}-light")
 
 
 def test_a_server_that_is_gone_and_comes_back_is_noticed(front: Front, screen: Screen) -> None:

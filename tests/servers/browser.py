@@ -91,6 +91,10 @@ class Screen:
         with self.page.expect_event("crash"), contextlib.suppress(PlaywrightError):
             self.page.goto("chrome://crash", wait_until="commit")
 
+    def appends(self) -> list[Request]:
+        """Requests that brought bytes of uploads."""
+        return [request for request in self.requests if request.method == "PATCH"]
+
     def hosts(self) -> set[str]:
         """Whom it has asked for anything."""
         return {urlsplit(request.url).netloc for request in self.requests}
