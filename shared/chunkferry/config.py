@@ -135,6 +135,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="principals who may see, cancel and requeue all uploads, as JSON",
     )
+    http_metrics_open: bool = Field(
+        False, description="`/metrics` for everybody, instead of administrators only"
+    )
     http_hooks: str = Field(
         "", description="hooks of the front door as `module:attribute`; see http.md"
     )
@@ -172,6 +175,12 @@ class Settings(BaseSettings):
     )
     http_trailers: bool = Field(
         False, description="whether the HTTP server hands on what follows a body; uvicorn does"
+    )
+    http_download: Literal["proxy", "redirect"] = Field(
+        "proxy", description="finished objects: served by the front door, or by signed URLs"
+    )
+    http_event_readers: PositiveInt = Field(
+        1000, description="connections per process that may read the news of uploads"
     )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 

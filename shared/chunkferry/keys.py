@@ -17,6 +17,8 @@ from chunkferry.errors import UploadNotFound
 LAYOUT: Final = "cf:layout"
 #: HASH: when a sweep last looked, and until when silence is forgiven. Permanent.
 SWEPT: Final = "cf:swept"
+#: HASH: what all processes have counted, for metrics alone. Permanent.
+TALLY: Final = "cf:tally"
 
 #: How every key begins, and nothing else that is sent to Redis before one.
 BEGINNINGS: Final = ("{cf:", "cf:")

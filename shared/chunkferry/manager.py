@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 import redis as redis_py
 from redis.cluster import RedisCluster
 
-from chunkferry import config, connection, parts, wakeup
+from chunkferry import config, connection, families, parts, wakeup
 from chunkferry.config import Settings
 from chunkferry.errors import (
     InvalidArgument,
@@ -31,10 +31,12 @@ from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
 from chunkferry.moves import Draft
+from chunkferry.news import News
 from chunkferry.notifier import Notifier
 from chunkferry.sender import Sender
 from chunkferry.services import Ledger, Waker
 from chunkferry.state import State
+from chunkferry.tally import Tally
 from chunkferry.upload import ChunkUpload
 
 #: What Redis takes for the id of a stream's entry.
@@ -81,7 +83,8 @@ class ChunkManager:
         self.settings = (settings or config.load()).changed(**changes)
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
-        self._sender = Sender(self._ledger, self.settings, self._wake)
+        self._tally = Tally(self._ledger.totals)
+        self._sender = Sender(self._ledger, self.settings, self._wake, self._tally)
         self._waker = waker
         self._ready = False
         self._stop = threading.Event()
@@ -235,6 +238,8 @@ class ChunkManager:
             idempotency_key=check_idempotency_key(idempotency_key),
         )
         created = self._ledger.intake.create(draft)
+        if not created.existed:
+            self._tally.count(families.UPLOADS_CREATED, draft.service)
         if created.wake:
             self._wake(created.upload_id)
         self._keep(created.upload_id, repeatable=bool(idempotency_key))
@@ -326,10 +331,19 @@ class ChunkManager:
             InvalidArgument: ``after`` never was an event's id.
             UploadNotFound: there is no such upload.
         """
-        if after is not None and not _EVENT_ID.fullmatch(after):
-            raise InvalidArgument(f"after must be the event_id of a status, not {after!r}")
+        _check_event_id(after)
         self.get(upload_id)
         return Notifier(self._ledger.records, upload_id, after)
+
+    def news(self, upload_id: str, after: str | None = None) -> News:
+        """The events of an upload, for readers that wait by themselves; see ``watch``.
+
+        Raises:
+            InvalidArgument: ``after`` never was an event's id.
+        """
+        _check_event_id(after)
+        self.init()
+        return News(self._ledger.records, upload_id, after)
 
     def cancel(self, upload_id: str) -> None:
         """Have the upload removed, here and at its store. Asking twice is fine.
@@ -365,6 +379,18 @@ class ChunkManager:
             if state in {None, upload.state} and service in {None, upload.service}:
                 yield upload
 
+    # --- for operators -----------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """All that is known of the uploads, for front doors that show it."""
+        return self._ledger
+
+    @property
+    def tally(self) -> Tally:
+        """What this process has counted, for front doors that count as well."""
+        return self._tally
+
     # --- life cycle --------------------------------------------------------------------------
 
     def init(self) -> None:
@@ -380,13 +406,17 @@ class ChunkManager:
         # No lock: threads that come at once all check, and nobody waits for another's network.
         if self._ready:
             return
-        if isinstance(self._ledger, RedisLedger):
-            self._ledger.records.require_usable()
-            self._ledger.intake.require_durability()
+        self.require_usable()
         if self._waker is None:
             wakeup.require_celery()
             self._waker = wakeup.ProducerWaker(self.settings.broker)
         self._ready = True
+
+    def require_usable(self) -> None:
+        """Check Redis, each time this is called; raises as ``init``, but for ``MissingExtra``."""
+        if isinstance(self._ledger, RedisLedger):
+            self._ledger.records.require_usable()
+            self._ledger.intake.require_durability()
 
     def run_uploader(self) -> None:
         """Run a Celery worker and beat inside this process until ``shutdown``.
@@ -456,7 +486,7 @@ class ChunkManager:
 
     def _wake(self, upload_id: str) -> None:
         if self._waker is not None:
-            self._waker.wake(upload_id)
+            wakeup.CountedWaker(self._waker, self._tally, "producer").wake(upload_id)
 
     def _known(self, service: str) -> str:
         if service not in self.settings.services:
@@ -468,3 +498,8 @@ def _ledger(client: str | redis_py.Redis | RedisCluster | None, settings: Settin
     if client is None or isinstance(client, str):
         return RedisLedger(connection.connect(settings.redis_url), settings)
     return RedisLedger(connection.adopt(client), settings)
+
+
+def _check_event_id(event_id: str | None) -> None:
+    if event_id is not None and not _EVENT_ID.fullmatch(event_id):
+        raise InvalidArgument(f"after must be the event_id of a status, not {event_id!r:.100}")

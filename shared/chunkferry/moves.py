@@ -51,6 +51,8 @@ class Accepted:
     received: int
     #: True if a wake-up is to be sent.
     wake: bool
+    #: How many of the bytes were new, for those who count; 0 where they had come before.
+    added: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ always holds the same bytes (``chunkferry.parts``). Services translate foreign e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from os import PathLike
@@ -544,6 +544,20 @@ class Health(Protocol):
         """
 
 
+class Totals(Protocol):
+    """What all processes have counted together, for metrics: nothing is decided by it."""
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add to the fields that ``families`` names, to all of them or none.
+
+        Raises:
+            RedisUnavailable: or that only the answer got lost.
+        """
+
+    def read(self) -> dict[str, int]:
+        """All fields, in one round trip."""
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -566,6 +580,10 @@ class Ledger(Protocol):
     @property
     def health(self) -> Health:
         """For operators."""
+
+    @property
+    def totals(self) -> Totals:
+        """For metrics."""
 
 
 # --- whole objects ----------------------------------------------------------------------------
@@ -736,6 +754,28 @@ class RangeService(Protocol):
             FileNotFoundError: there is no such object, whatever the range.
             IntegrityError: the object changed meanwhile.
             InvalidArgument: not 0 <= start <= finish.
+        """
+
+
+@runtime_checkable
+class VersionService(Protocol):
+    """Reads of exactly the version that ``head`` told of, at the reader's pace.
+
+    Without it, a front door serves whole objects, and no ranges of them.
+    """
+
+    def read_version(
+        self, filepath: str, etag: str, start: int, finish: int
+    ) -> Generator[bytes, None, None]:
+        """The bytes [start, finish) of the version ``etag``, piece by piece, 2 MiB at most each.
+
+        Nothing is asked for before the first step, nor read ahead of the reader, who may pause
+        for any time between two steps, and closes the generator. No deadline counts here.
+        The caller knows the size: 0 <= start <= finish <= size.
+
+        Raises:
+            FileNotFoundError: by the first step: there is no such object.
+            IntegrityError: by any step: it is another version by now.
         """
 
 

@@ -12,8 +12,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from chunkferry import broker
+from chunkferry import broker, families
 from chunkferry.errors import MissingExtra
+from chunkferry.services import Waker
+from chunkferry.tally import Tally
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -129,6 +131,22 @@ class ProducerWaker:
             self._waker = CeleryWaker(producer_app(self._broker_url))
             self._made_by = os.getpid()
         return self._waker.wake(upload_id)
+
+
+class CountedWaker:
+    """Counts the wake-ups that another waker sends, or fails to."""
+
+    def __init__(self, waker: Waker, tally: Tally, sender: str) -> None:
+        """Count into ``tally``, as those of ``sender``."""
+        self._waker = waker
+        self._tally = tally
+        self._sender = sender
+
+    def wake(self, upload_id: str) -> bool:
+        """Ask for a drain of the upload; see ``services.Waker``."""
+        taken = self._waker.wake(upload_id)
+        self._tally.count(families.WAKEUPS, self._sender, "yes" if taken else "no")
+        return taken
 
 
 class NoWaker:

@@ -25,8 +25,10 @@ from chunkferry import ChunkManager, State, UploadStatusCode
 from chunkferry.errors import ChunkferryError, ConfigError, RedisUnavailable
 from chunkferry.ledger import RedisLedger
 from chunkferry.parts import MIB
+from chunkferry.tally import Tally
 from chunkferry.wakeup import NoWaker
-from chunkferry_worker.sweep import Sweep
+from chunkferry_worker import counting
+from chunkferry_worker.sweep import Sweep, SweepReport
 
 CONTENT = os.urandom(2 * PART + 1)
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
@@ -178,6 +180,7 @@ def use_everything(make: Callable[[], Site], helper: Site) -> None:
     manager.requeue(upload_id)
     manager.cancel(manager.create("b", PART + 1).upload_id)
     manager.append(manager.create("c", PART + 1).upload_id, 0, CONTENT[: PART + 1])
+    manager.tally.flush()
 
 
 def work_on_everything(make: Callable[[], Site], helper: Site) -> None:
@@ -198,6 +201,7 @@ def work_on_everything(make: Callable[[], Site], helper: Site) -> None:
     site.work()
     Sweep(site.ledger, OneStore(site.store, site.settings), site.waker, site.settings).run()
     site.ledger.agenda.rouse(helper.manager.create("idle", 10).upload_id)
+    counting.count(Tally(site.ledger.totals), SweepReport())
     client = site.ledger.records._client
     for shard in range(site.settings.shards):
         site.ledger.agenda.forget_grave(f"{shard}-{'0' * 32}")

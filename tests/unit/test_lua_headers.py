@@ -187,6 +187,7 @@ def test_the_page_lists_all_keys() -> None:
             "HASH",
             "when a sweep last looked, and until when silence is forgiven; permanent",
         ),
+        ("cf:tally", "HASH", "what all processes have counted, for metrics alone; permanent"),
     }
     samples = {"upload_id": UPLOAD, "shard": 7, "service": "s", "filepath": "f"}
     for _, function in inspect.getmembers(keys, inspect.isfunction):

@@ -18,6 +18,7 @@ from chunkferry.config import Settings
 from chunkferry.errors import (
     ChunkferryError,
     ConfigError,
+    InitError,
     IntegrityError,
     LeaseLost,
     RedisUnavailable,
@@ -31,7 +32,7 @@ from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.lease import Aborting, Lease
 from chunkferry_worker.reader import Buffers
-from chunkferry_worker.turn import DrainReport, Turn
+from chunkferry_worker.turn import DrainReport, OnPart, Turn
 from chunkferry_worker.unforeseen import untold
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Drain:
         *,
         worker: str,
         should_stop: Callable[[], bool] = lambda: False,
+        on_part: OnPart = lambda *_: None,
     ) -> None:
         """Drain through ``ledger`` into ``stores``.
 
@@ -62,6 +64,7 @@ class Drain:
             settings: for the lengths of leases and turns.
             worker: the name shown as holder.
             should_stop: True once this process is to end; asked after each part.
+            on_part: told of each part that a store has taken.
         """
         self._ledger = ledger
         self._stores = stores
@@ -69,6 +72,7 @@ class Drain:
         self._settings = settings
         self._worker = worker
         self._should_stop = should_stop
+        self._on_part = on_part
         self._buffers = Buffers()
 
     def run(self, upload_id: str) -> DrainReport:
@@ -141,7 +145,9 @@ class Drain:
             self._waker.wake(report.upload_id)
 
     def _store(self, lease: Lease, service: ChunkFileService, report: DrainReport) -> State | None:
-        turn = Turn(lease, service, self._settings, self._buffers, self._should_stop)
+        turn = Turn(
+            lease, service, self._settings, self._buffers, self._should_stop, on_part=self._on_part
+        )
         try:
             return turn.run(report)
         except IntegrityError:
@@ -171,6 +177,8 @@ class Drain:
         upload = lease.upload
         ours = error if isinstance(error, ChunkferryError) else None
         code = report.error = ours.code if ours else "unexpected"
+        behind = error.__cause__ if isinstance(error, InitError) else None
+        report.cause = behind.code if isinstance(behind, ChunkferryError) else code
         text = str(ours) if ours else f"{type(error).__name__} in service {upload.service!r}"
         log.warning(
             "A drain failed: %s",

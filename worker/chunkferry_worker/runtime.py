@@ -10,19 +10,22 @@ import multiprocessing
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from chunkferry import connection, wakeup
+from chunkferry import connection, families, wakeup
 from chunkferry.config import Settings
 from chunkferry.ledger import RedisLedger
 from chunkferry.storage import Stores
-from chunkferry_worker import failpoints
+from chunkferry.tally import Tally
+from chunkferry_worker import counting, failpoints
 from chunkferry_worker.drain import Drain
 from chunkferry_worker.reconcile import Reconcile
 from chunkferry_worker.sweep import Sweep
 
 if TYPE_CHECKING:
     from celery import Celery
+
+_R = TypeVar("_R", bound=counting.Report)
 
 
 class Runtime:
@@ -68,6 +71,11 @@ class Runtime:
         self._make()
         return self._reconcile
 
+    def counted(self, report: _R) -> _R:
+        """The report of a task, once the metrics have it."""
+        counting.count(self._tally, report)
+        return report
+
     def _ledger(self) -> RedisLedger:
         return RedisLedger(connection.connect(self._settings.redis_url), self._settings)
 
@@ -76,18 +84,24 @@ class Runtime:
             if self._made_by == os.getpid():
                 return
             ledger, stores = self._ledger(), Stores(self._settings.services)
-            waker = wakeup.CeleryWaker(self._app)
+            waker, tally = wakeup.CeleryWaker(self._app), Tally(ledger.totals)
             if faults := failpoints.from_environment():
                 stores = faults.stores(self._settings.services)
                 faults.surround(ledger.leases, ledger.agenda, waker)
             self._drain = Drain(
                 ledger,
                 stores,
-                waker,
+                wakeup.CountedWaker(waker, tally, "drain"),
                 self._settings,
                 worker=f"{socket.gethostname()}/{os.getpid()}",
                 should_stop=lambda: self._stopping.value,
+                on_part=lambda service, seconds: tally.observe(
+                    families.PART_SECONDS, seconds, service
+                ),
             )
-            self._sweep = Sweep(ledger, stores, waker, self._settings)
-            self._reconcile = Reconcile(ledger, stores, waker, self._settings)
+            of_sweep = wakeup.CountedWaker(waker, tally, "sweep")
+            self._sweep = Sweep(ledger, stores, of_sweep, self._settings)
+            of_reconcile = wakeup.CountedWaker(waker, tally, "reconcile")
+            self._reconcile = Reconcile(ledger, stores, of_reconcile, self._settings)
+            self._tally = tally
             self._made_by = os.getpid()

@@ -1,8 +1,8 @@
 """The ledger: every state change of an upload, each one a Lua script or one transaction.
 
-Five roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
-``records`` (questions of anybody) and ``health`` (all uploads as a whole). Nothing
-here knows of stores, Celery or waiting.
+Six roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
+``records`` (questions of anybody), ``health`` (all uploads as a whole) and ``totals`` (what was
+counted). Nothing here knows of stores, Celery or waiting.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chunkferry.ledger.intake import RedisIntake
 from chunkferry.ledger.leases import RedisLeases
 from chunkferry.ledger.records import RedisRecords
 from chunkferry.ledger.scripts import SERVER_CLOCK, Scripts
+from chunkferry.ledger.totals import RedisTotals
 
 __all__ = ["RedisLedger"]
 
@@ -36,3 +37,4 @@ class RedisLedger:
         self.leases = RedisLeases(scripts, settings)
         self.agenda = RedisAgenda(scripts, settings)
         self.health = RedisHealth(scripts, settings)
+        self.totals = RedisTotals(scripts)

@@ -189,7 +189,8 @@ class RedisIntake:
             answer = lua.texts(transaction.execute()[-1])
         if answer[0] != "accepted":
             raise UnexpectedAnswer("accept", answer)
-        return Accepted(received=batch.finish, wake=answer[1] == "1")
+        added = batch.finish - batch.start
+        return Accepted(received=batch.finish, wake=answer[1] == "1", added=added)
 
     def _stay_alive(self, batch: Batch) -> None:
         """Redis was full only at the end: tell it that this producer waits, and is not silent."""

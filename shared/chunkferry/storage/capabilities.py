@@ -18,6 +18,7 @@ ABILITIES: Final[Mapping[str, type]] = MappingProxyType(
         "parallel transfers": services.ParallelService,
         "ranges": services.RangeService,
         "streaming": services.StreamService,
+        "reads of one version": services.VersionService,
         "signed URLs": services.SignedUrlService,
         "signed URLs for uploads": services.SignedUrlUploadService,
         "concurrency": services.ServiceWithConcurrency,

@@ -73,6 +73,8 @@ class Entry:
     crc32c: int = 0
     error: str = ""
     error_code: str = ""
+    #: Of the finished object.
+    etag: str = ""
     #: When an ended upload is forgotten.
     forgotten_at: int = 0
     #: Bytes that wait to be stored, by their end offset, in order.
@@ -244,6 +246,7 @@ class Book:
             epoch=entry.epoch,
             attempts=entry.attempts,
             crc32c=entry.crc32c,
+            etag=entry.etag,
             session=entry.session,
         )
 

@@ -108,7 +108,8 @@ class MemoryIntake:
             next(ends)
             entry.parts.update(zip(ends, map(bytes, pieces), strict=True))
             entry.last = (start, finish, google_crc32c.value(data))
-            return Accepted(received=finish, wake=self._accept(entry, finish, now))
+            wake = self._accept(entry, finish, now)
+            return Accepted(received=finish, wake=wake, added=len(data))
 
     def _require_room(self, entry: Entry, start: int, finish: int, grid: Grid, now: int) -> None:
         if entry.state is State.COMPLETE:

@@ -16,6 +16,7 @@ from chunkferry.testing.health import MemoryHealth
 from chunkferry.testing.intake import MemoryIntake
 from chunkferry.testing.leases import MemoryLeases
 from chunkferry.testing.records import MemoryRecords
+from chunkferry.testing.totals import MemoryTotals
 
 
 class MemoryLedger:
@@ -36,6 +37,7 @@ class MemoryLedger:
         self.agenda = MemoryAgenda(self._book)
         self.records = MemoryRecords(self._book)
         self.health = MemoryHealth(self._book)
+        self.totals = MemoryTotals()
 
     @property
     def is_pressed(self) -> bool:

@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus import protocol
+from chunkferry.tus import conditions, counting, protocol
 from chunkferry.tus.door import Door
+from chunkferry.tus.download import Downloads
+from chunkferry.tus.events import Events
 from chunkferry.tus.hooks import Hooks
 from chunkferry.tus.middleware import HeaderLimit, MethodOverride, Proxies
 from chunkferry.tus.reception import Reception
@@ -90,12 +92,18 @@ class TusApp:
         """
         self.door = Door(manager or ChunkManager(settings=settings), hooks or Hooks())
         self._tus1 = Tus1(self.door, Reception(self.door))
+        self._downloads = Downloads(self.door)
+        self._events = Events(self.door)
         self._app = Starlette(
             routes=[
                 Route("/", _Resource(self._collection, self._dialect)),
                 Route("/{upload_id}", _Resource(self._upload, self._dialect)),
+                Route("/{upload_id}/events", _Resource(self._news, self._dialect)),
             ],
-            middleware=middleware(self.door.settings),
+            middleware=[
+                Middleware(counting.Counting, self.door.manager.tally),
+                *middleware(self.door.settings),
+            ],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,6 +127,8 @@ class TusApp:
 
     async def _upload(self, request: Request, dialect: Dialect) -> Response:
         match request.method:
+            case "GET":
+                return await self._downloads.get(request)
             case "HEAD":
                 return await dialect.head(request)
             case "PATCH":
@@ -127,7 +137,15 @@ class TusApp:
                 return await dialect.remove(request)
             case "OPTIONS":
                 return dialect.about()
-        raise MethodNotAllowed(request.method, "HEAD, PATCH, DELETE, OPTIONS")
+        raise MethodNotAllowed(request.method, "GET, HEAD, PATCH, DELETE, OPTIONS")
+
+    async def _news(self, request: Request, dialect: Dialect) -> Response:
+        match request.method:
+            case "GET":
+                return await self._events.get(request)
+            case "OPTIONS":
+                return dialect.about()
+        raise MethodNotAllowed(request.method, "GET, OPTIONS")
 
 
 class _Resource:
@@ -147,6 +165,7 @@ class _Resource:
         try:
             response = await self._answer(request, dialect)
         except Exception as exc:
+            counting.say(scope, exc)
             response = dialect.refuse(exc)
         response.headers.update(dialect.marks)
         await response(scope, receive, send)
@@ -160,9 +179,9 @@ def middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=settings.http_cors_origins,
-            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"],
-            allow_headers=protocol.REQUEST_HEADERS,
-            expose_headers=protocol.RESPONSE_HEADERS,
+            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"],
+            allow_headers=[*protocol.REQUEST_HEADERS, *conditions.REQUEST_HEADERS, "Last-Event-ID"],
+            expose_headers=[*protocol.RESPONSE_HEADERS, *conditions.RESPONSE_HEADERS],
             max_age=86400,
         ),
         Middleware(MethodOverride),

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import redis
 
-from chunkferry import connection, parts, wakeup
+from chunkferry import connection, parts, readiness, wakeup
 from chunkferry.backlog import Backlog
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
@@ -246,16 +246,10 @@ def of_workers(settings: Settings) -> Iterator[Finding]:
         yield _bad("broker", str(exc), "correct CHUNKFERRY_BROKER_URL")
         return
     with app:
-        # kombu lets each transport's own errors through.
         try:
-            with app.connection_for_read() as link:
-                link.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-        except Exception as exc:
-            yield _bad(
-                "broker",
-                f"the broker does not answer: {type(exc).__name__}",
-                "start it, or correct CHUNKFERRY_BROKER_URL",
-            )
+            readiness.require_broker(app)
+        except ChunkferryError as exc:
+            yield _bad("broker", str(exc), "start it, or correct CHUNKFERRY_BROKER_URL")
             return
         yield _good("broker", "the broker answers")
         try:
