@@ -178,6 +178,23 @@ def test_news_tell_that_nothing_can_be_seen(real_site: Site, web: httpx.Client) 
     assert (answer.status_code, answer.json()["code"]) == (503, "redis_unavailable")
 
 
+def test_readers_are_bounded(real_site: Site, start_front: StartFront) -> None:
+    """One too many is told 503; when one has left, there is room again."""
+    front = start_front({**real_site.env, "CHUNKFERRY_HTTP_EVENT_READERS": "1"})
+    with front.client() as web:
+        with news_of(web) as news:
+            news.next()
+            answer = web.get("/api/uploads/events")
+            assert (answer.status_code, answer.json()["code"]) == (503, "too_many_readers")
+            assert answer.headers["retry-after"] == "5"
+
+        def has_room() -> bool:
+            with web.stream("GET", "/api/uploads/events") as response:
+                return response.status_code == httpx.codes.OK
+
+        wait_until(has_room)
+
+
 def test_everybody_sees_their_own_and_an_administrator_all(guarded: Front) -> None:
     """In the list and in the news."""
     with someone(guarded, "alice") as alice, someone(guarded, "bob") as bob:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import anyio
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from chunkferry.errors import ChunkferryError, InvalidArgument
 from chunkferry.state import State
 from chunkferry.tus.answers import problem
 from chunkferry.tus.door import Door
+from chunkferry.tus.events import Reading, Seats
 from chunkferry.tus.hooks import Action, Principal
 from chunkferry.tus.listing import LIMIT, Listing
 from chunkferry.tus.middleware import HeaderLimit, Proxies
@@ -80,6 +81,7 @@ class Admin:
     def __init__(self, door: Door) -> None:
         self._door = door
         self._listing = Listing(door)
+        self._seats = Seats(door.settings.http_event_readers)
 
     async def uploads(self, request: Request) -> Response:
         """``GET /api/uploads?state=…&limit=…``: the newest uploads."""
@@ -94,12 +96,8 @@ class Admin:
         principal = await self._door.admit(request, Action.LIST)
         # Before the first byte: an error is still a proper answer.
         first = (await self._listing.newest(_owner(principal)))[None]
-        return StreamingResponse(
-            self._stream(request, principal, first),
-            media_type="text/event-stream",
-            # nginx would keep events until a buffer is full.
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        self._seats.require_one()
+        return Reading(self._seats, self._stream(request, principal, first))
 
     async def cancel(self, request: Request) -> Response:
         """``POST /api/uploads/{id}/cancel``: for whoever it belongs to, and administrators."""
@@ -121,7 +119,7 @@ class Admin:
 
     async def _stream(
         self, request: Request, principal: Principal, first: Sequence[ChunkUpload]
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """The whole list, then what changes in it; ends with client or server, or by age."""
         files, ends = _files(request), time.monotonic() + _LIFE
         yield event("uploads", _whole(principal, first, LIMIT, files))
