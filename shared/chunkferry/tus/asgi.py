@@ -17,7 +17,7 @@ from chunkferry import config
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError, ConfigError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus import answers
+from chunkferry.tus import admin, answers, frontpage
 from chunkferry.tus.app import TusApp, middleware, mounted
 from chunkferry.tus.door import Door
 from chunkferry.tus.health import Health
@@ -54,6 +54,8 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
         routes=[
             *mounted("/files", uploads),
             *Health(uploads.door).routes,
+            *admin.routes(uploads.door),
+            *frontpage.routes(),
             *signed_objects(uploads.door),
         ],
         exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},

@@ -53,11 +53,16 @@ class TooManyReaders(ChunkferryError):
 
 
 @dataclass(slots=True)
-class _Seats:
-    """Who reads, in this process."""
+class Seats:
+    """How many read, in this process, and may."""
 
     limit: int
     taken: int = 0
+
+    def require_one(self) -> None:
+        """Raise ``TooManyReaders`` if none is free; a ``Reading`` takes it, as the next thing."""
+        if self.taken >= self.limit:
+            raise TooManyReaders(self.limit)
 
 
 class Events:
@@ -65,7 +70,7 @@ class Events:
 
     def __init__(self, door: Door) -> None:
         self._door: Final = door
-        self._seats: Final = _Seats(door.settings.http_event_readers)
+        self._seats: Final = Seats(door.settings.http_event_readers)
 
     async def get(self, request: Request) -> Response:
         """The news after ``Last-Event-ID``, or from how the upload stands now, until its end.
@@ -84,25 +89,24 @@ class Events:
         known = after is not None and upload.has_ended and await self._door.call(_is_over, news)
         if known:
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=_UNCACHED)
-        # The seat is taken by the response, which nothing comes before.
-        if self._seats.taken >= self._seats.limit:
-            raise TooManyReaders(self._seats.limit)
-        return _Reading(self._seats, _frames(self._door, news))
+        self._seats.require_one()
+        return Reading(self._seats, _frames(self._door, news))
 
 
 #: Nothing between us and the reader keeps what passes (nginx has a name of its own for that).
 _UNCACHED: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-class _Reading(StreamingResponse):
+class Reading(StreamingResponse):
     """One reader's connection."""
 
-    def __init__(self, seats: _Seats, frames: AsyncGenerator[str, None]) -> None:
+    def __init__(self, seats: Seats, frames: AsyncGenerator[str, None]) -> None:
         super().__init__(frames, headers=_UNCACHED, media_type="text/event-stream")
         self._seats = seats
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve it until its end."""
         self._seats.taken += 1
         try:
             await super().__call__(scope, receive, send)
