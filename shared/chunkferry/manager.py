@@ -34,7 +34,7 @@ from chunkferry.errors import (
 from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
-from chunkferry.moves import Accepted, Draft
+from chunkferry.moves import Accepted, Draft, Termination
 from chunkferry.notifier import Notifier
 from chunkferry.parts import Grid
 from chunkferry.services import Ledger, Waker
@@ -346,6 +346,19 @@ class ChunkManager:
         self.init()
         if self._ledger.intake.cancel(upload_id):
             self._wake(upload_id)
+
+    def terminate(self, upload: ChunkUpload, *, deleted: bool) -> Termination:
+        """Note that the object of a complete upload is about to be deleted, or has been.
+
+        Deleting it is the caller's business, between two calls of this: no other upload to the
+        path begins meanwhile. Both may be repeated.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it is not complete.
+        """
+        self.init()
+        return self._ledger.intake.terminate(upload, deleted=deleted)
 
     def requeue(self, upload_id: str) -> None:
         """Give a failed upload another chance, from where it stopped.

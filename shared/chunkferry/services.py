@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Release,
         Rousing,
         Standing,
+        Termination,
     )
     from chunkferry.notifier import Notifier
     from chunkferry.parts import Grid
@@ -406,6 +407,16 @@ class Intake(Protocol):
         Raises:
             UploadNotFound: there is no such upload.
             UploadClosed: it has not failed.
+        """
+
+    def terminate(self, upload: ChunkUpload, *, deleted: bool) -> Termination:
+        """Note that the object of a complete upload is about to be deleted, or has been.
+
+        In between no other upload to its path begins: the object there stays this upload's.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it is not complete.
         """
 
 

@@ -73,6 +73,8 @@ class Entry:
     crc32c: int = 0
     error: str = ""
     error_code: str = ""
+    #: See ``ChunkUpload.termination``.
+    termination: str = ""
     #: When an ended upload is forgotten.
     forgotten_at: int = 0
     #: Bytes that wait to be stored, by their end offset, in order.
@@ -238,6 +240,7 @@ class Book:
             notes=dict(entry.notes),
             created_at=_time(entry.created_at),
             expiry=_time(entry.expires_at),
+            termination=entry.termination,
             error=entry.error,
             error_code=entry.error_code,
             holder=entry.worker if entry.owner and entry.lease_until > now else "",

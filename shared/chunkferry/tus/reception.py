@@ -21,7 +21,6 @@ from chunkferry.errors import (
     InvalidArgument,
     LengthMismatch,
     OffsetMismatch,
-    UploadClosed,
     UploadError,
 )
 from chunkferry.metadata import check_content_type
@@ -29,14 +28,13 @@ from chunkferry.state import State
 from chunkferry.tus.body import Body, Disconnected, SlowBody, TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Creation, Principal
+from chunkferry.tus.removal import remove, require_there
 from chunkferry.tus.staging import Expected, staged
 from chunkferry.upload import ChunkUpload
 
 #: Between two tries to append, in seconds: the first, and the longest.
 _PAUSE: Final = 0.02
 _MAX_PAUSE: Final = 1.0
-#: States of an upload that will never be complete, unless somebody requeues it.
-_LOST: Final = frozenset({State.ABORTING, State.EXPIRED, State.CANCELLED})
 
 
 class StillStoring(ChunkferryError):
@@ -144,6 +142,7 @@ class Reception:
 
         Raises:
             OffsetMismatch: these are not the bytes that follow.
+            UploadClosed: it was removed.
             LengthMismatch, TooLarge: more than the upload may have.
             ChecksumMismatch: nothing was accepted.
             Disconnected, SlowBody: what came before is kept, unless there is a checksum.
@@ -152,8 +151,6 @@ class Reception:
         """
         if offset != self.offset(upload):
             raise OffsetMismatch(self.offset(upload), offset)
-        if upload.state in _LOST:
-            raise UploadClosed(upload.upload_id, upload.state)
         most = max_size(upload) if upload.length is None else upload.length
         if announced is not None and most is not None and offset + announced > most:
             raise LengthMismatch(
@@ -218,7 +215,11 @@ class Reception:
 
         To clients an offset that equals the length means that all is well. Where that is to mean
         ``stored``, the last byte is asked for again until the object is in the store.
+
+        Raises:
+            UploadClosed: it was removed: no offset would be right.
         """
+        require_there(upload)
         held_back = (
             self._settings.http_ack == "stored"
             and upload.received == upload.length
@@ -245,12 +246,16 @@ class Reception:
                 return upload
             if upload.state is State.FAILED:
                 raise UploadError(f"upload {upload_id} failed: {upload.error}")
-            if upload.state in _LOST:
-                raise UploadClosed(upload_id, upload.state)
             if time.monotonic() + pause > deadline:
                 raise StillStoring(upload, seconds)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _MAX_PAUSE)
+
+    # --- remove ------------------------------------------------------------------------------
+
+    async def remove(self, upload: ChunkUpload) -> None:
+        """Have the upload removed, complete or not; see ``removal.remove``."""
+        await remove(self._door, upload)
 
 
 def notes(principal: Principal, most: int | None) -> dict[str, str]:

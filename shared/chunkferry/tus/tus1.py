@@ -123,7 +123,7 @@ class Tus1:
         """DELETE: have the upload removed (204)."""
         protocol.require_version(request.headers)
         upload = await self._door.upload(request, Action.TERMINATE)
-        await self._door.call(self._door.manager.cancel, upload.upload_id)
+        await self._reception.remove(upload)
         return Response(status_code=204)
 
     def refuse(self, error: Exception) -> Response:
