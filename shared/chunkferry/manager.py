@@ -383,6 +383,16 @@ class ChunkManager:
             if state in {None, upload.state} and service in {None, upload.service}:
                 yield upload
 
+    def note_principal(self, principal: str, upload_id: str) -> None:
+        """Count an upload among those of ``principal``; for front doors with quotas."""
+        self.init()
+        self._ledger.principals.note(principal, upload_id)
+
+    def uploads_of(self, principal: str) -> list[ChunkUpload]:
+        """Uploads of ``principal`` that were noted, and have not ended."""
+        self.init()
+        return self._ledger.principals.uploads_of(principal)
+
     # --- life cycle --------------------------------------------------------------------------
 
     def init(self) -> None:

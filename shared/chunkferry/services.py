@@ -555,6 +555,19 @@ class Health(Protocol):
         """
 
 
+class Principals(Protocol):
+    """Whose uploads are open. Kept only where quotas are on; protective, not exact."""
+
+    def note(self, principal: str, upload_id: str) -> None:
+        """An upload of ``principal`` has begun. The same call again changes nothing."""
+
+    def uploads_of(self, principal: str) -> list[ChunkUpload]:
+        """The uploads of ``principal`` that were noted and have not ended, oldest first.
+
+        One round trip to each server, with a short read for each upload.
+        """
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -577,6 +590,10 @@ class Ledger(Protocol):
     @property
     def health(self) -> Health:
         """For operators."""
+
+    @property
+    def principals(self) -> Principals:
+        """For front doors with quotas."""
 
 
 # --- whole objects ----------------------------------------------------------------------------

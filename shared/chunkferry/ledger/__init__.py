@@ -1,8 +1,8 @@
 """The ledger: every state change of an upload, each one a Lua script or one transaction.
 
-Five roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
-``records`` (questions of anybody) and ``health`` (all uploads as a whole). Nothing
-here knows of stores, Celery or waiting.
+Six roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
+``records`` (questions of anybody), ``health`` (all uploads as a whole) and ``principals`` (whose
+uploads are open, for quotas). Nothing here knows of stores, Celery or waiting.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from chunkferry.ledger.agenda import RedisAgenda
 from chunkferry.ledger.health import RedisHealth
 from chunkferry.ledger.intake import RedisIntake
 from chunkferry.ledger.leases import RedisLeases
+from chunkferry.ledger.principals import RedisPrincipals
 from chunkferry.ledger.records import RedisRecords
 from chunkferry.ledger.scripts import SERVER_CLOCK, Scripts
 
@@ -36,3 +37,4 @@ class RedisLedger:
         self.leases = RedisLeases(scripts, settings)
         self.agenda = RedisAgenda(scripts, settings)
         self.health = RedisHealth(scripts, settings)
+        self.principals = RedisPrincipals(scripts, self.records, settings)

@@ -15,6 +15,7 @@ from chunkferry.testing.clock import wall_clock
 from chunkferry.testing.health import MemoryHealth
 from chunkferry.testing.intake import MemoryIntake
 from chunkferry.testing.leases import MemoryLeases
+from chunkferry.testing.principals import MemoryPrincipals
 from chunkferry.testing.records import MemoryRecords
 
 
@@ -36,6 +37,7 @@ class MemoryLedger:
         self.agenda = MemoryAgenda(self._book)
         self.records = MemoryRecords(self._book)
         self.health = MemoryHealth(self._book)
+        self.principals = MemoryPrincipals(self._book)
 
     @property
     def is_pressed(self) -> bool:

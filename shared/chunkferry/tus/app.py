@@ -6,6 +6,7 @@ Chooses the protocol of each request, and turns every error into an answer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -148,22 +149,36 @@ class _Resource:
             response = await self._answer(request, dialect)
         except Exception as exc:
             response = dialect.refuse(exc)
+            if request.method == "HEAD" and _may_pass(exc):
+                response.status_code = HTTPStatus.LOCKED
         response.headers.update(dialect.marks)
         await response(scope, receive, send)
+
+
+def _may_pass(error: Exception) -> bool:
+    """True if an answer to HEAD may be another one later, once something else was mended.
+
+    tus-js-client tries again after a 423 only. After a 429 it gives up; after any 5xx it begins a
+    new upload, and all that was received is lost to it.
+    """
+    return isinstance(error, ChunkferryError) and (
+        error.retryable or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def middleware(settings: Settings) -> list[Middleware]:
     """What every request passes first, the outermost first."""
     return [
-        Middleware(HeaderLimit, settings.http_header_limit),
-        Middleware(Proxies, settings.http_trusted_proxies),
+        # Outermost: a page may read only what has its headers, an error as well.
         Middleware(
             CORSMiddleware,
             allow_origins=settings.http_cors_origins,
-            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"],
+            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"],
             allow_headers=protocol.REQUEST_HEADERS,
             expose_headers=protocol.RESPONSE_HEADERS,
             max_age=86400,
         ),
+        Middleware(HeaderLimit, settings.http_header_limit),
+        Middleware(Proxies, settings.http_trusted_proxies),
         Middleware(MethodOverride),
     ]

@@ -30,15 +30,23 @@ _EXTENSIONS: Final = (
     "checksum",
 )
 
-#: What browsers may send, and what scripts may read of an answer ("CORS" of the section
-#: "General Considerations", and what tus-js-client and Uppy use).
+#: What pages may send and read, of this protocol, of Resumable Uploads for HTTP, and of what lies
+#: around both: tus-js-client and Uppy use all of these.
 REQUEST_HEADERS: Final = (
     "Authorization",
+    "Content-Digest",
+    "Content-Disposition",
     "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Repr-Digest",
     "Tus-Resumable",
     "Upload-Checksum",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version",
+    "Upload-Incomplete",
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
@@ -47,6 +55,8 @@ REQUEST_HEADERS: Final = (
     "X-Requested-With",
 )
 RESPONSE_HEADERS: Final = (
+    "Accept-Patch",
+    "Content-Disposition",
     "Location",
     "Retry-After",
     "Tus-Checksum-Algorithm",
@@ -54,12 +64,17 @@ RESPONSE_HEADERS: Final = (
     "Tus-Max-Size",
     "Tus-Resumable",
     "Tus-Version",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version",
     "Upload-Expires",
+    "Upload-Incomplete",
     "Upload-Length",
+    "Upload-Limit",
     "Upload-Metadata",
     "Upload-Offset",
+    "X-Request-ID",
 )
 
 

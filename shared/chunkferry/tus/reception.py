@@ -17,10 +17,12 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from chunkferry.errors import (
+    Backpressure,
     ChunkferryError,
     InvalidArgument,
     LengthMismatch,
     OffsetMismatch,
+    TooManyUploads,
     UploadError,
 )
 from chunkferry.metadata import check_content_type
@@ -28,6 +30,7 @@ from chunkferry.state import State
 from chunkferry.tus.body import Body, Disconnected, SlowBody, TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Creation, Principal
+from chunkferry.tus.quotas import Quotas
 from chunkferry.tus.removal import remove, require_there
 from chunkferry.tus.staging import Expected, staged
 from chunkferry.upload import ChunkUpload
@@ -35,6 +38,8 @@ from chunkferry.upload import ChunkUpload
 #: Between two tries to append, in seconds: the first, and the longest.
 _PAUSE: Final = 0.02
 _MAX_PAUSE: Final = 1.0
+#: When to begin an upload again for which there was no room, in seconds.
+_AGAIN: Final = 1.0
 
 
 class StillStoring(ChunkferryError):
@@ -69,6 +74,7 @@ class Reception:
         self._door = door
         self._manager = door.manager
         self._settings = door.settings
+        self._quotas = Quotas(door)
 
     # --- begin -------------------------------------------------------------------------------
 
@@ -77,20 +83,28 @@ class Reception:
 
         Raises:
             TooLarge: it is announced with more bytes than it may have.
+            OverQuota: the principal has as many uploads open as it may.
             Refused: the application's hook says no.
             ChunkferryError: as ``ChunkManager.create``.
         """
         creation = await self.planned(request, order)
-        return await self._door.call(
-            self._manager.create,
-            creation.filepath,
-            creation.length,
-            service=creation.service,
-            content_type=creation.content_type,
-            metadata=creation.metadata,
-            notes=notes(principal, creation.max_size),
-            lasting=self._settings.http_max_upload_age,
-        )
+        await self._quotas.require_another(principal)
+        try:
+            upload = await self._door.call(
+                self._manager.create,
+                creation.filepath,
+                creation.length,
+                service=creation.service,
+                content_type=creation.content_type,
+                metadata=creation.metadata,
+                notes=notes(principal, creation.max_size),
+                lasting=self._settings.http_max_upload_age,
+            )
+        except TooManyUploads as exc:
+            # Its 429 would end the upload: common clients try again after a 503 only.
+            raise Backpressure(0, _AGAIN, "as many uploads are open as may be") from exc
+        await self._quotas.note(principal, upload)
+        return upload
 
     async def planned(self, request: Request, order: Order) -> Creation:
         """What is to become of ``order``, after the application had its say."""
@@ -188,12 +202,23 @@ class Reception:
         return offset
 
     async def _append(self, upload: ChunkUpload, offset: int, lump: bytes) -> None:
+        free = self._quotas.free(upload, offset)
+        await self._append_if(upload, offset, lump[:free])
+        if free is not None and len(lump) > free:
+            await self._append_if(upload, offset + free, lump[free:], within_quota=True)
+
+    async def _append_if(
+        self, upload: ChunkUpload, offset: int, lump: bytes, *, within_quota: bool = False
+    ) -> None:
         async def append() -> None:
+            if within_quota:
+                await self._quotas.require_room(upload, offset, len(lump))
             await self._door.call(
                 self._manager.append, upload.upload_id, offset, lump, wait=0, durable=False
             )
 
-        await self._patiently(append)
+        if lump:
+            await self._patiently(append)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Try again and again while there is no room; the client, unread, slows down meanwhile."""
