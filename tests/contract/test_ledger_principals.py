@@ -49,6 +49,7 @@ def test_what_has_ended_is_not_open(world: World) -> None:
     world.hold(done)
     world.finish(done, Ending.ABORTED)
     failed = noted(world, filepath="b")
+    world.append(failed, 0, bytes(8))
     world.hold(failed)
     world.ledger.leases.fail(failed, "n1", "code", "error")
     assert ids_of(world) == {failed}
