@@ -56,6 +56,8 @@ class ChunkUpload:
     attempts: int = 0
     #: CRC32C of the stored bytes.
     crc32c: int = 0
+    #: The version of the finished object, as ``head`` tells it; empty before, or if not known.
+    etag: str = ""
     #: What the store's ``ChunkFileService`` saved to go on with; secret, hence never shown.
     session: str = field(default="", repr=False)
 
@@ -138,6 +140,7 @@ def from_hashes(
         epoch=int(work.get("epoch", "0")),
         attempts=int(work.get("attempts", "0")),
         crc32c=int(work.get("crc32c", "0")),
+        etag=intake.get("etag", ""),
         session=work.get("session", ""),
     )
 

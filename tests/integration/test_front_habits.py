@@ -7,15 +7,20 @@ Their sources are the law here: they try again after 409, 423 and 5xx, and give 
 from __future__ import annotations
 
 import os
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.servers.front import BYTES, TUS, Front, StartFront, begun, offset_of, sent
+from tests.servers.front import (
+    BYTES,
+    TUS,
+    Front,
+    StartFront,
+    begun,
+    head_of,
+    offset_of,
+    sent,
+)
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.workers import StartWorker
 from tests.sites import Site
@@ -35,18 +40,11 @@ def own_redis(real_site: Site, fresh_redis: FreshRedis) -> RedisServer:
     return server
 
 
-@contextmanager
-def connection(front: Front) -> Iterator[socket.socket]:
-    """A connection of a client that a test writes by hand."""
-    with socket.create_connection(("127.0.0.1", urlsplit(front.url).port or 0)) as opened:
-        yield opened
-
-
 def patch(url: str, offset: int, length: int) -> bytes:
     """The head of a PATCH whose body is still to come."""
-    lines = [f"PATCH {url} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
-    lines += [f"Upload-Offset: {offset}", *(f"{name}: {value}" for name, value in BYTES.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
+    return head_of(
+        "PATCH", url, **BYTES, **{"Upload-Offset": str(offset), "Content-Length": str(length)}
+    )
 
 
 def test_an_outage_of_redis_is_told_to_head_as_locked(
@@ -78,7 +76,7 @@ def test_a_patch_outlasts_an_outage_of_redis(
 ) -> None:
     """Its client is not read from meanwhile; then it goes on as if nothing had been."""
     front = start_front(real_site.env)
-    with front.client() as web, connection(front) as client:
+    with front.client() as web, front.connection() as client:
         url = begun(web, len(CONTENT))
         client.sendall(patch(url, 0, len(CONTENT)) + CONTENT[: 2 * MIB])
         wait_until(lambda: offset_of(web, url) == 2 * MIB)
@@ -99,7 +97,7 @@ def test_an_outage_that_lasts_is_told_as_retryable(
 ) -> None:
     """503 with Retry-After after ``append_wait_seconds``; what came before is kept."""
     front = start_front({**real_site.env, "CHUNKFERRY_APPEND_WAIT_SECONDS": "0.5"})
-    with front.client() as web, connection(front) as client:
+    with front.client() as web, front.connection() as client:
         url = begun(web, len(CONTENT))
         client.sendall(patch(url, 0, len(CONTENT)) + CONTENT[:MIB])
         wait_until(lambda: offset_of(web, url) == MIB)
@@ -124,10 +122,10 @@ def test_too_many_uploads_are_told_as_retryable(real_site: Site, start_front: St
 def test_a_half_dead_connection_hinders_nobody(
     real_site: Site, front: Front, web: httpx.Client, start_worker: StartWorker
 ) -> None:
-    """The old request waits for bytes; a new one takes over, and what the old still brings is past."""
+    """It waits for bytes; a new request takes over, and what the old one still brings is past."""
     start_worker(real_site.env)
     url = begun(web, len(CONTENT))
-    with connection(front) as old:
+    with front.connection() as old:
         old.sendall(patch(url, 0, len(CONTENT)) + CONTENT[:MIB])
         wait_until(lambda: offset_of(web, url) == MIB)
         answer = sent(web, url, MIB, CONTENT[MIB : 6 * MIB])
@@ -144,7 +142,7 @@ def test_a_half_dead_connection_hinders_nobody(
 def test_the_same_bytes_twice_do_no_harm(front: Front, web: httpx.Client) -> None:
     """A half-dead connection that comes alive again brings what was sent anew meanwhile."""
     url = begun(web, 4 * MIB)
-    with connection(front) as old:
+    with front.connection() as old:
         old.sendall(patch(url, 0, 4 * MIB) + CONTENT[:MIB])
         wait_until(lambda: offset_of(web, url) == MIB)
         sent(web, url, MIB, CONTENT[MIB : 2 * MIB])
@@ -157,7 +155,7 @@ def test_the_same_bytes_twice_do_no_harm(front: Front, web: httpx.Client) -> Non
 def test_head_is_answered_while_a_body_arrives(front: Front, web: httpx.Client) -> None:
     """Nothing is locked by a request."""
     url = begun(web, 2 * MIB)
-    with connection(front) as slow:
+    with front.connection() as slow:
         slow.sendall(patch(url, 0, 2 * MIB) + CONTENT[:100])
         wait_until(lambda: offset_of(web, url) == 100)
         slow.sendall(CONTENT[100:200])

@@ -73,6 +73,8 @@ class Entry:
     crc32c: int = 0
     error: str = ""
     error_code: str = ""
+    #: Of the finished object.
+    etag: str = ""
     #: See ``ChunkUpload.termination``.
     termination: str = ""
     #: When an ended upload is forgotten.
@@ -247,6 +249,7 @@ class Book:
             epoch=entry.epoch,
             attempts=entry.attempts,
             crc32c=entry.crc32c,
+            etag=entry.etag,
             session=entry.session,
         )
 

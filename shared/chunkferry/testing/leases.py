@@ -166,7 +166,6 @@ class MemoryLeases:
         self, held: ChunkUpload, nonce: str, ending: Ending, *, size: int = 0, etag: str = ""
     ) -> State:
         """End the upload."""
-        del etag  # the store's; nobody asks the ledger for it
         book, settings = self._book, self._book.settings
         with book.turn() as now:
             entry = book.find(held.upload_id)
@@ -181,6 +180,7 @@ class MemoryLeases:
             else:
                 entry.state = State.COMPLETE
                 entry.received = entry.length = entry.stored = size
+            entry.etag = etag
             entry.parts.clear()
             entry.receipts.clear()
             entry.let_go()

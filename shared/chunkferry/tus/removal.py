@@ -12,7 +12,7 @@ from typing import Final
 
 from chunkferry.errors import ChunkferryError, UploadClosed
 from chunkferry.moves import Termination
-from chunkferry.services import Portable, Service
+from chunkferry.services import HeadService, Portable, Service
 from chunkferry.state import State
 from chunkferry.tus.door import Door
 from chunkferry.upload import ChunkUpload
@@ -113,8 +113,16 @@ def _take_back(door: Door, upload: ChunkUpload) -> None:
         raise NotDeletable(upload.service)
     noted = door.manager.terminate(upload, deleted=False)
     service.restore(upload, upload.session)
-    if service.find_object() is not None:
+    if service.find_object() is not None or _has_its_tag(store, upload):
         if noted is Termination.SUPERSEDED:
             raise Superseded(upload.upload_id)
         store.delete(upload.filepath)
     door.manager.terminate(upload, deleted=True)
+
+
+def _has_its_tag(store: object, upload: ChunkUpload) -> bool:
+    """True if the object is the version that the upload made: of a file, that is all there is."""
+    if not isinstance(store, HeadService):
+        return False
+    head = store.head(upload.filepath)
+    return head.exists and bool(upload.etag) and head.etag == upload.etag

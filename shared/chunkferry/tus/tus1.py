@@ -156,9 +156,11 @@ def _expected(request: Request, sent: Wanted | Addition, *, trailers: bool) -> E
 
 
 def _checksum_behind(request: Request) -> Checksum:
-    """The checksum that followed the body: servers that read trailers add them to the headers."""
-    wire = Headers(raw=request.scope.get("chunkferry.wire", request.scope["headers"]))
-    value = wire.get("upload-checksum")
+    """The checksum that followed the body."""
+    scope = request.scope
+    # uvicorn alone, without ``wire``, adds trailers to the headers.
+    raw = scope.get("chunkferry.trailers", scope.get("chunkferry.wire", scope["headers"]))
+    value = Headers(raw=raw).get("upload-checksum")
     if value is None:
         raise BadHeader("Upload-Checksum", "in the trailer that was announced", None)
     return headers.checksum(value)

@@ -1,6 +1,7 @@
-"""``BoundedHttp``: uvicorn's HTTP/1.1, with bounds on what comes before an application is asked.
+"""``UploadHttp``: uvicorn's HTTP/1.1, made fit for uploads. Knows no header.
 
-Knows no header. uvicorn itself waits for ever for the end of a request's head, and keeps all of it.
+uvicorn itself waits for ever for the end of a request's head, and keeps all of it; it drops what
+came of a body before its connection broke; and it takes what follows a body for headers.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 #: Bytes that may follow one another without being part of a body: headers and their address, what
 #: follows a body, the framing of its chunks. Applications have smaller limits of their own.
@@ -16,6 +17,8 @@ MOST: Final = 256 * 1024
 #: How long a connection may take to come up with a whole head, in seconds: as long as one that is
 #: idle between two requests may stay.
 PATIENCE: Final = 75.0
+#: Where a request's scope has the fields that follow its body, once that has ended.
+TRAILERS: Final = "chunkferry.trailers"
 
 _REFUSAL: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -23,7 +26,7 @@ _REFUSAL: Final = (
 )
 
 
-class BoundedHttp(HttpToolsProtocol):
+class UploadHttp(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -58,7 +61,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Its head is there."""
         self._beside = 0
         self._head_is_there()
+        # Else a proxy's headers could be told behind its back (RFC 9110, section 6.5.1).
+        self.headers = self.scope[TRAILERS] = []  # type: ignore[typeddict-unknown-key]  # ours
         super().on_headers_complete()
+        self._keep_what_came(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Bytes of its body are there."""
@@ -69,6 +75,21 @@ class BoundedHttp(HttpToolsProtocol):
         """All of it is there."""
         self._beside = 0
         super().on_message_complete()
+
+    @staticmethod
+    def _keep_what_came(cycle: RequestResponseCycle) -> None:
+        """Have the application get what had arrived before it hears that the client is gone."""
+        receive = cycle.receive
+
+        async def keeping() -> Any:  # uvicorn keeps the type to itself
+            message = await receive()
+            is_lost = message["type"] == "http.disconnect" and not cycle.response_complete
+            if not (is_lost and cycle.body):
+                return message
+            body, cycle.body = bytes(cycle.body), bytearray()
+            return {"type": "http.request", "body": body, "more_body": cycle.more_body}
+
+        cycle.receive = keeping  # type: ignore[method-assign]  # uvicorn makes the cycle itself
 
     def _expect_head(self) -> None:
         self._head_is_there()
