@@ -71,6 +71,10 @@ audit: $(STAMP) ## known vulnerabilities of the locked packages
 bench: $(STAMP) ## throughput beside plain boto3; BENCH_ARGS="--rounds 1" and more
 	@$(BIN)/python -m bench.throughput $(BENCH_ARGS)
 
+.PHONY: bench-http
+bench-http: $(STAMP) ## the front door beside the Node tus server; BENCH_ARGS as well
+	@$(BIN)/python -m bench.frontdoor $(BENCH_ARGS)
+
 .PHONY: lock
 lock: $(STAMP) ## refresh requirements.lock; UV_ARGS=--upgrade takes newer versions
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -79,10 +79,10 @@ def show(found: Findings) -> None:
         console.print(_small(found.delays, found.appends))
 
 
-def facts(redis: str) -> dict[str, str]:
+def facts(redis: str, module: str = "bench.throughput") -> dict[str, str]:
     """What was run, and on what."""
     return {
-        "command": shlex.join(["python", "-m", "bench.throughput", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "cores": str(len(sched_getaffinity(0))),
         "python": platform.python_version(),
         "redis": redis,

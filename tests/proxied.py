@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,8 +28,8 @@ from chunkferry.state import State
 from chunkferry.storage import from_url
 from chunkferry.storage.azure import client as azure_client
 from chunkferry.storage.gcs import client as gcs_client
+from chunkferry.storage.per_process import PerProcess
 from chunkferry.storage.s3 import client as s3_client
-from chunkferry.storage.s3.client import Clients
 from chunkferry.storage.s3.store import S3Store
 from chunkferry.testing import ManualClock, MemoryLedger
 from chunkferry_worker.drain import Drain
@@ -44,7 +44,7 @@ RETRY_SECONDS = 0.2
 
 #: By endpoint and way: a client is slow to make, and one that meets very many faults stops to
 #: repeat requests at all (botocore's retry quota).
-_S3_CLIENTS: dict[tuple[str, str], Clients] = {}
+_S3_CLIENTS: dict[tuple[str, str], PerProcess[Any]] = {}
 
 
 class Proxies:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Protocol
 
 import google_crc32c
+import pytest
 
 from chunkferry import keys, parts
 from chunkferry.services import (
@@ -23,6 +25,8 @@ from chunkferry.services import (
     StoredPart,
 )
 from chunkferry.state import State
+from chunkferry.storage import deadline
+from chunkferry.testing import ManualClock
 from chunkferry.upload import ChunkUpload
 
 #: The smallest part there is: keeps the tests quick.
@@ -122,3 +126,11 @@ def read(target: Service, filepath: str) -> bytes:
     """The whole object."""
     with target.get(filepath) as file:
         return file.read()
+
+
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    """What deadlines go by from now on: time that passes only when a test says so."""
+    clock = ManualClock()
+    stopped = SimpleNamespace(monotonic=lambda: clock() / 1000)
+    monkeypatch.setattr(deadline, "time", stopped)
+    return clock

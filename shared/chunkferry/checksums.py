@@ -43,6 +43,7 @@ _HASHERS: Final[dict[str, Callable[[], Hasher]]] = {
     "md5": lambda: hashlib.md5(usedforsecurity=False),
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "sha256": hashlib.sha256,
+    "sha512": hashlib.sha512,
 }
 
 #: Names of what a checksum may be.
@@ -63,7 +64,7 @@ def verify(data: memoryview, checksum: str) -> None:
 
     Raises:
         ChecksumMismatch: the data has another checksum.
-        InvalidArgument: the algorithm is not crc32, crc32c, md5, sha1 or sha256.
+        InvalidArgument: the algorithm is not crc32, crc32c, md5, sha1, sha256 or sha512.
     """
     algorithm, _, expected = checksum.partition(":")
     taken = hasher(algorithm)

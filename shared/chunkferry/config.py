@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         description="principals who may see, cancel and requeue all uploads, as JSON",
     )
     http_hooks: str = Field(
-        "", description="hooks of the front door as `module:attribute`; see tus.md"
+        "", description="hooks of the front door as `module:attribute`; see http.md"
     )
     http_max_size: int = Field(
         0, ge=0, description="most bytes of an upload over HTTP; 0 for no limit"
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
         timedelta(days=7), description="how long receiving an upload over HTTP may take in all"
     )
     http_ack: Literal["received", "stored"] = Field(
-        "received", description="when the last bytes are acknowledged; see tus.md"
+        "received", description="when the last bytes are acknowledged; see http.md"
     )
     http_ack_wait_seconds: PositiveFloat = Field(
         30.0, description="how long a last request waits for `stored`"
@@ -221,6 +221,11 @@ class Settings(BaseSettings):
                 " of the uploads as its broker"
             )
         return self.broker_url or self.redis_url
+
+    @property
+    def waits_for_durability(self) -> bool:
+        """Whether an acknowledgement waits for Redis' disk or its replicas."""
+        return self.durability != "memory" or self.replicas > 0
 
     @cached_property
     def grave_delay(self) -> timedelta:

@@ -157,6 +157,9 @@ class ChecksumMismatch(ChunkferryError):
 
     def __init__(self, algorithm: str, expected: str, actual: str) -> None:
         super().__init__(f"{algorithm} of the data is {actual}, but {expected} was announced")
+        self.algorithm = algorithm
+        #: As it was announced: hexadecimal digits.
+        self.expected = expected
 
 
 class UploadClosed(ChunkferryError):

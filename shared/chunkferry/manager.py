@@ -8,24 +8,20 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from functools import lru_cache
 from typing import BinaryIO, Final
 
 import redis as redis_py
 from redis.cluster import RedisCluster
 
-from chunkferry import checksums, chunks, config, connection, parts, wakeup
+from chunkferry import config, connection, parts, wakeup
 from chunkferry.config import Settings
 from chunkferry.errors import (
-    Backpressure,
     InvalidArgument,
     LengthMismatch,
     MissingExtra,
     NotDurable,
-    OffsetMismatch,
     RedisUnavailable,
     UnknownService,
     UploadClosed,
@@ -34,19 +30,15 @@ from chunkferry.errors import (
 from chunkferry.filepath import check_filepath
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
-from chunkferry.moves import Accepted, Draft, Termination
+from chunkferry.moves import Draft, Termination
 from chunkferry.notifier import Notifier
-from chunkferry.parts import Grid
+from chunkferry.sender import Sender
 from chunkferry.services import Ledger, Waker
 from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
 
-#: Longest pause between two looks for room, in seconds.
-_MAX_PAUSE: Final = 1.0
 #: What Redis takes for the id of a stream's entry.
 _EVENT_ID: Final = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
-#: Grids remembered per manager.
-_GRIDS: Final = 4096
 
 
 class ChunkManager:
@@ -89,10 +81,10 @@ class ChunkManager:
         self.settings = (settings or config.load()).changed(**changes)
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
+        self._sender = Sender(self._ledger, self.settings, self._wake)
         self._waker = waker
         self._ready = False
         self._stop = threading.Event()
-        self._grid = lru_cache(maxsize=_GRIDS)(self._ledger.records.grid)
 
     # --- the whole vocabulary ----------------------------------------------------------------
 
@@ -287,7 +279,10 @@ class ChunkManager:
             NotDurable: accepted, but not as durable as the settings ask; try the same call again.
             RedisUnavailable: try the same call again.
         """
-        return self._take(upload_id, offset, data, checksum=checksum, wait=wait, keep=durable)
+        self.init()
+        return self._sender.append(
+            upload_id, offset, data, checksum=checksum, wait=wait, durable=durable
+        )
 
     def ensure_durable(self, upload_id: str, received: int) -> None:
         """Return once the first ``received`` bytes are as durable as the settings ask.
@@ -438,63 +433,6 @@ class ChunkManager:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _take(
-        self,
-        upload_id: str,
-        offset: int,
-        data: bytes | bytearray | memoryview,
-        *,
-        checksum: str | None = None,
-        wait: float | None = None,
-        keep: bool,
-    ) -> int:
-        """``append``; with ``keep`` False, whoever calls has to wait for durability."""
-        self.init()
-        if offset < 0:
-            raise InvalidArgument(f"offset must be 0 or more, not {offset}")
-        view = memoryview(data).cast("B")
-        if checksum is not None:
-            checksums.verify(view, checksum)
-        deadline = time.monotonic() + (self.settings.append_wait_seconds if wait is None else wait)
-        at = offset
-        while True:
-            try:
-                return self._append_all(upload_id, at, view[at - offset :], deadline, keep=keep)
-            except OffsetMismatch as exc:
-                # A Redis that lost its newest bytes in a crash wants some of these once more.
-                if not offset <= exc.expected < exc.actual:
-                    raise
-                at = exc.expected
-
-    def _append_all(
-        self, upload_id: str, offset: int, view: memoryview, deadline: float, *, keep: bool
-    ) -> int:
-        """Accept ``view``, batch by batch; return the new offset."""
-        received, grid = offset, self._grid(upload_id)
-        for start, pieces in chunks.batches(grid, offset, view):
-            accepted = self._append(upload_id, start, pieces, grid, deadline)
-            if accepted.wake:
-                self._wake(upload_id)
-            received = accepted.received
-        if keep:
-            # Once, for all batches: what is written last is safe last.
-            self._ledger.intake.ensure_durable(upload_id, received)
-        return received
-
-    def _append(
-        self, upload_id: str, start: int, pieces: list[memoryview], grid: Grid, deadline: float
-    ) -> Accepted:
-        """Accept one batch, waiting for room until ``deadline``."""
-        pause = 0.02
-        while True:
-            try:
-                return self._ledger.intake.append(upload_id, start, pieces, grid)
-            except Backpressure:
-                if time.monotonic() + pause > deadline:
-                    raise
-                time.sleep(pause)
-                pause = min(pause * 1.5, _MAX_PAUSE)
-
     def _send(
         self,
         upload: ChunkUpload,
@@ -506,37 +444,16 @@ class ChunkManager:
     ) -> None:
         """Append what ``reader`` holds, whose first byte is the file's byte ``start``."""
 
-        def send() -> None:
-            offset = start
-            for chunk in chunks.of_reader(reader, self.chunk_size):
-                # No append may both repeat bytes and go on after them.
-                known = max(0, upload.received - offset)
-                for piece in filter(None, (chunk[:known], chunk[known:])):
-                    send_piece(offset, piece)
-                    offset += len(piece)
-            self._ledger.intake.ensure_durable(upload.upload_id, offset)
-
-        def send_piece(offset: int, piece: bytes) -> None:
-            try:
-                self._take(upload.upload_id, offset, piece, keep=False)
-            except UploadClosed as exc:
-                if exc.state != State.COMPLETE or offset != upload.length:
-                    raise
-                # The workers were quicker than the reader's surplus.
-                raise LengthMismatch(
-                    f"the file was announced with {upload.length} bytes, but there are more"
-                ) from exc
-
         def send_or_tell() -> None:
             try:
-                send()
+                self._sender.send(upload, start, reader)
             except Exception as exc:
                 notifier.fail(exc)
 
         if background:
             threading.Thread(target=send_or_tell, name="chunkferry-send", daemon=True).start()
         else:
-            send()
+            self._sender.send(upload, start, reader)
 
     def _keep(self, upload_id: str, *, repeatable: bool) -> None:
         """Wait until an upload that has just begun is as durable as the settings ask.

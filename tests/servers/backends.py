@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import pytest
 from tests.servers.azurite import AzureServer
@@ -33,11 +33,11 @@ from chunkferry.services import (
     StreamService,
 )
 from chunkferry.storage import from_url
-from chunkferry.storage.s3.client import Clients
+from chunkferry.storage.per_process import PerProcess
 from chunkferry.storage.s3.store import S3Store
 
 #: By endpoint.
-_CLIENTS: dict[str, Clients] = {}
+_CLIENTS: dict[str, PerProcess[Any]] = {}
 
 
 class DataStore(

@@ -172,10 +172,10 @@ def web(front: Front) -> Iterator[httpx.Client]:
         yield client
 
 
-def begun(web: httpx.Client, length: int | None, **headers: str) -> str:
+def begun(web: httpx.Client, length: int | None, *, files: str = "/files", **headers: str) -> str:
     """Begin an upload by tus; return its URL."""
     said = {"Upload-Defer-Length": "1"} if length is None else {"Upload-Length": str(length)}
-    answer = web.post("/files", headers={**TUS, **said, **headers})
+    answer = web.post(files, headers={**TUS, **said, **headers})
     assert answer.status_code == httpx.codes.CREATED, answer.text
     return answer.headers["location"]
 

@@ -9,8 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from operator import attrgetter
+
+from chunkferry.testing import ManualClock
 
 #: What the server does with one request.
 Answer = Callable[["Handler"], None]
@@ -139,6 +142,16 @@ def lose_answer(handler: Handler) -> None:
     """Take the request, and close without a word."""
     handler.read_body()
     handler.close_connection = True
+
+
+def after(clock: ManualClock, span: timedelta, then: Answer) -> Answer:
+    """Let so much time pass on ``clock``, and do ``then``."""
+
+    def give(handler: Handler) -> None:
+        clock.advance(span)
+        then(handler)
+
+    return give
 
 
 def trickle(**headers: str) -> Answer:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
@@ -15,6 +16,7 @@ import pytest
 from azure.core import exceptions as azure_errors
 from azure.identity import DefaultAzureCredential
 from azure.storage.blob import BlobServiceClient, UserDelegationKey
+from tests import storing
 from tests.servers import scripted
 from tests.servers.azurite import ACCOUNT, KEY
 from tests.servers.scripted import Answer, Handler, ScriptedServer, answer, lose_answer, stall
@@ -248,6 +250,29 @@ def test_a_silent_server_is_given_up(
     server.on("PUT block", stall)
     with pytest.raises(StoreUnavailable, match="ServiceResponse"):
         store_at(server).chunk_file_service().initialize_chunk(new_upload("file", 4))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: s.download("file", io.BytesIO()),
+        lambda s: s.download_range("file", io.BytesIO(), 0, 4),
+        lambda s: s.set_mime_type("file", "text/plain"),
+    ],
+)
+def test_all_requests_of_a_call_share_its_time(
+    case: Case, monkeypatch: pytest.MonkeyPatch, call: Callable[[AzureStore], object]
+) -> None:
+    """What the first of them took is missing to the others."""
+    clock, span = storing.stopped_clock(monkeypatch), timedelta(minutes=40)
+    content_range = {"Content_Range": "bytes 0-3/4", "x_ms_blob_type": "BlockBlob"}
+    case.server.on("HEAD", scripted.after(clock, span, head_of(case.upload)))
+    case.server.on("GET", scripted.after(clock, span, answer(206, "data", **content_range)))
+    case.server.on("PUT properties", scripted.after(clock, span, answer(200, ETag='"0x2"')))
+    call(case.store)
+    case.store.set_timeout(timedelta(hours=1))
+    with pytest.raises(StoreUnavailable, match="not done within 3600 s"):
+        call(case.store)
 
 
 def test_a_lost_lease_is_not_retried(case: Case) -> None:
@@ -494,7 +519,7 @@ def test_notes_become_what_azure_takes() -> None:
 )
 def test_credentials_come_from_the_environment(env: dict[str, str], endpoint: str) -> None:
     """In the variables of Azure's own tools; without any, the machine's identity counts."""
-    found = client_module._connect(AzureOptions.model_validate({}), env)
+    found = client_module.connect(AzureOptions.model_validate({}), env)
     assert found.primary_endpoint.partition("?")[0] == endpoint
     if env.keys() == {"AZURE_STORAGE_ACCOUNT"}:
         assert isinstance(found.credential, DefaultAzureCredential)
@@ -503,14 +528,14 @@ def test_credentials_come_from_the_environment(env: dict[str, str], endpoint: st
 def test_no_account_is_refused() -> None:
     """Azure has no default."""
     with pytest.raises(ConfigError, match="AZURE_STORAGE_ACCOUNT"):
-        client_module._connect(AzureOptions.model_validate({}), {})
+        client_module.connect(AzureOptions.model_validate({}), {})
 
 
 def test_a_broken_connection_string_is_not_repeated() -> None:
     """It holds a key."""
     broken = {"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={KEY}"}
     with pytest.raises(ConfigError) as caught:
-        client_module._connect(AzureOptions.model_validate({}), broken)
+        client_module.connect(AzureOptions.model_validate({}), broken)
     assert KEY not in str(caught.value)
 
 
@@ -545,11 +570,11 @@ def test_a_fork_gets_a_client_of_its_own(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sockets cannot be shared among processes."""
-    clients = Container(parse(f"az://box?endpoint_url={server.endpoint}/{ACCOUNT}")).clients
-    before = clients.service()
-    assert clients.service() is before
+    container = Container(parse(f"az://box?endpoint_url={server.endpoint}/{ACCOUNT}"))
+    before = container.service()
+    assert container.service() is before
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert clients.service() is not before
+    assert container.service() is not before
 
 
 def test_the_key_of_the_tests_is_one() -> None:
@@ -575,8 +600,8 @@ def test_an_identity_signs_with_a_key_that_azure_lends(server: ScriptedServer) -
 
     store = store_at(server)
     identity = DefaultAzureCredential()
-    clients = store._container.clients
-    clients._by_process[os.getpid()] = Lending(f"https://{ACCOUNT}.blob.core.windows.net", identity)
+    lending = Lending(f"https://{ACCOUNT}.blob.core.windows.net", identity)
+    store._container.service._made[os.getpid()] = lending
     url = store.signed_url("file", timedelta(hours=1))
     ((start, end),) = asked
     assert start < datetime.now(UTC) < end <= datetime.now(UTC) + timedelta(hours=1)

@@ -23,6 +23,7 @@ from google.api_core import exceptions as api_exceptions
 from google.auth import exceptions as auth_exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.oauth2 import credentials as user_credentials
+from tests import storing
 from tests.servers import scripted
 from tests.servers.gcs import PUBLIC_KEY, GcsServer
 from tests.servers.scripted import Answer, Handler, ScriptedServer, answer, lose_answer, stall
@@ -489,6 +490,27 @@ def test_bodies_that_trickle_for_ever_end(server: ScriptedServer) -> None:
     assert server.gone.wait(10)
     with store.get("file") as stream, pytest.raises(StoreUnavailable, match="not done within"):
         stream.read(12)
+
+
+def test_all_requests_of_a_call_share_its_time(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first of them took is missing to the others."""
+    clock, span = storing.stopped_clock(monkeypatch), timedelta(minutes=40)
+    store = store_at(server)
+    server.on("GET", scripted.after(clock, span, described(bytes(4))))
+    server.on("GET media", scripted.after(clock, span, answer(206, "data")))
+    store.download("file", io.BytesIO())
+    store.set_timeout(timedelta(hours=1))
+    with pytest.raises(StoreUnavailable, match="not done within 3600 s"):
+        store.download("file", io.BytesIO())
+
+
+def test_a_type_is_changed_in_one_request(server: ScriptedServer) -> None:
+    """The object need not be looked at first: its generation stays, and with it all else."""
+    server.on("PATCH", described(bytes(4)))
+    store_at(server).set_mime_type("file", "text/plain")
+    assert [request.operation for request in server.requests] == ["PATCH"]
 
 
 def test_an_object_replaced_while_it_is_read_is_told(server: ScriptedServer) -> None:

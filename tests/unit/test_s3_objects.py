@@ -10,7 +10,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests import storing
-from tests.servers.faulty_s3 import Answer, FaultyS3, answer, error, running, stall, trickle
+from tests.servers.faulty_s3 import (
+    Answer,
+    FaultyS3,
+    after,
+    answer,
+    error,
+    running,
+    stall,
+    trickle,
+)
 from tests.waiting import wait_until
 
 from chunkferry.errors import ConfigError, IntegrityError, StoreRefused, StoreUnavailable
@@ -163,6 +172,33 @@ def test_a_silent_server_ends_every_call(
     for operation in ("HEAD", "GET", "PUT", "DELETE"):
         server.on(operation, stall)
     with pytest.raises(StoreUnavailable, match=r"not done within 0\.2 s"):
+        call(store)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "call"),
+    [
+        (40, lambda s: s.download("file", io.BytesIO())),
+        (40, lambda s: s.download_range("file", io.BytesIO(), 0, 12)),
+        (25, lambda s: s.set_mime_type("file", "text/plain")),
+    ],
+)
+def test_all_requests_of_a_call_share_its_time(
+    server: FaultyS3,
+    store: S3Store,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
+    call: Callable[[S3Store], object],
+) -> None:
+    """What the first of them took is missing to the others."""
+    clock, span = storing.stopped_clock(monkeypatch), timedelta(minutes=minutes)
+    copied = answer(200, "<CopyObjectResult><ETag>x</ETag></CopyObjectResult>")
+    server.on("HEAD", after(clock, span, head(12)))
+    server.on("GET", after(clock, span, body("0123456789ab")))
+    server.on("PUT", after(clock, span, copied))
+    call(store)
+    store.set_timeout(HOUR)
+    with pytest.raises(StoreUnavailable, match="not done within 3600 s"):
         call(store)
 
 

@@ -88,6 +88,7 @@ def test_a_factory_is_called_with_its_options() -> None:
         ("s3://bucket?checksums=md5", "checksums: Input should be"),
         ("s3://bucket?endpoint_url=ftp://x", "must be an http or https URL"),
         ("s3://bucket?endpoint_url=http://key:secret@x", "must hold no credentials"),
+        ("s3://bucket?endpoint_url=http://x%3Fsig=secret", "must hold no credentials"),
         ("s3://bucket?sse_kms_key_id=x", "needs sse=aws:kms"),
         ("s3://bucket?connections=0", "connections: Input should be greater"),
     ],

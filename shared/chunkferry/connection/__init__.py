@@ -14,7 +14,7 @@ from chunkferry.connection.client import (
     sentinel_options,
     url_of,
 )
-from chunkferry.connection.cluster import beside, each, served, servers
+from chunkferry.connection.cluster import beside, each, may_ask_together, served, servers
 from chunkferry.connection.errors import translated
 from chunkferry.connection.facts import ServerFacts, facts, require_usable
 from chunkferry.connection.url import Kind, RedisUrl, parse
@@ -29,6 +29,7 @@ __all__ = [
     "each",
     "facts",
     "longest_wait",
+    "may_ask_together",
     "parse",
     "require_usable",
     "retry",

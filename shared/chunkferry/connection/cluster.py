@@ -183,6 +183,11 @@ def beside(client: redis.Redis, key: str, names: Sequence[str]) -> Sequence[str]
     return [name for name in names if client.at(name) is server]
 
 
+def may_ask_together(client: redis.Redis) -> bool:
+    """True if one command may name keys of several slots."""
+    return not isinstance(client, ClusterRedis)
+
+
 def servers(client: redis.Redis) -> list[redis.Redis]:
     """A plain client for each server that holds data."""
     return client.primaries() if isinstance(client, ClusterRedis) else [client]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import redis
@@ -36,13 +37,24 @@ class MemoryGauge:
             return connection.served(self._client, ours, lambda server: self._room(server, ours))
 
     def _room(self, server: redis.Redis, ours: str) -> int:
-        info = server.info("memory")
+        names = connection.beside(
+            self._client, ours, [keys.filling(shard) for shard in range(self._shards)]
+        )
+        with server.pipeline(transaction=False) as pipe:
+            pipe.info("memory")
+            if connection.may_ask_together(self._client):
+                pipe.exists(*names)
+            info, *found = pipe.execute()
         limit = self._limit or int(info.get("maxmemory", 0)) * self._share
         if not limit:
             return UNLIMITED
-        names = [keys.filling(shard) for shard in range(self._shards)]
-        with server.pipeline(transaction=False) as pipe:
-            for name in connection.beside(self._client, ours, names):
-                pipe.zrange(name, 0, -1, withscores=True)
-            missing = sum(score for batch in pipe.execute() for _, score in batch)
+        missing = 0 if found == [0] else _missing(server, names)
         return max(0, int(limit - int(info["used_memory"]) - missing))
+
+
+def _missing(server: redis.Redis, names: Sequence[str]) -> int:
+    """What is missing of the parts that are begun."""
+    with server.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.zrange(name, 0, -1, withscores=True)
+        return sum(score for batch in pipe.execute() for _, score in batch)

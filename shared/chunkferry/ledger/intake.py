@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ from chunkferry.upload import ChunkUpload
 _TOLD_EVERY: Final = 200
 #: A producer that has to wait tries again after so many seconds.
 _RETRY_AFTER: Final = 0.1
+#: How long a count of open uploads is believed, in seconds, and up to which share of the limit.
+_COUNT_EVERY: Final = 1.0
+_NEAR: Final = 0.8
 #: Transactions in a row that may be undone; the pauses between them, doubling, take about 4 s.
 _CONFLICTS: Final = 8
 _PAUSE: Final = 0.008
@@ -53,6 +57,7 @@ class RedisIntake:
             scripts.client, settings.memory_share, settings.shards, limit=settings.memory_limit
         )
         self._rewake_ms = milliseconds(settings.rewake_seconds)
+        self._counted = -math.inf, 0
 
     def create(self, draft: Draft) -> Created:
         """Begin an upload; see ``services.Intake``."""
@@ -67,6 +72,8 @@ class RedisIntake:
             answer = self._create(draft, upload_id, path, newest, full=0 < limit <= open_uploads)
             match answer:
                 case ["created", wake]:
+                    counted_at, count = self._counted
+                    self._counted = counted_at, count + 1
                     return Created(upload_id=upload_id, wake=wake == "1", existed=False)
                 case ["same", existing]:
                     return Created(upload_id=existing, wake=False, existed=True)
@@ -79,13 +86,18 @@ class RedisIntake:
             raise UnexpectedAnswer("create", answer)
 
     def _open_uploads(self) -> int:
-        """How many uploads have not ended.
+        """How many uploads have not ended, or had not a moment ago where there is room for many.
 
         Many that begin at once may pass the limit by their number: it protects, it does not count.
         """
-        due = [keys.due(shard) for shard in range(self._settings.shards)]
-        with connection.translated():
-            return sum(connection.each(self._scripts.client, due, _sizes))
+        counted_at, count = self._counted
+        is_near = count >= self._settings.max_open_uploads * _NEAR
+        if is_near or time.monotonic() - counted_at > _COUNT_EVERY:
+            due = [keys.due(shard) for shard in range(self._settings.shards)]
+            with connection.translated():
+                count = sum(connection.each(self._scripts.client, due, _sizes))
+            self._counted = time.monotonic(), count
+        return count
 
     def _create(
         self, draft: Draft, upload_id: str, path: str, newest: str, *, full: bool

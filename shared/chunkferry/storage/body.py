@@ -24,6 +24,10 @@ class _Carrier(BaseException):
         self.error = error
 
 
+def no_heartbeat() -> None:
+    """Beat for nobody: there is no lease to keep, or what is sent takes no time to speak of."""
+
+
 class PartBody:
     """A readable, seekable view of ``data``; copies nothing.
 

@@ -20,7 +20,7 @@ from typing import IO, BinaryIO, Final
 
 import google_crc32c
 
-from chunkferry.errors import ConfigError, InitError, IntegrityError, SessionLost
+from chunkferry.errors import ConfigError, IntegrityError, SessionLost
 from chunkferry.filepath import check_filepath
 from chunkferry.services import (
     DownloadParams,
@@ -35,6 +35,7 @@ from chunkferry.services import (
 )
 from chunkferry.storage import manifest, transfer
 from chunkferry.storage import url as urls
+from chunkferry.storage.bound import BoundService
 from chunkferry.upload import ChunkUpload
 
 
@@ -263,41 +264,27 @@ class MemoryStore:
             del self.sessions[session_id]
 
 
-class MemoryFileService:
+class MemoryFileService(BoundService):
     """One upload into a ``MemoryStore``. Its state is the id of its session."""
 
     def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
         self._store: Final = store
-        self._bound: ChunkUpload | None = None
-        self._session = ""
-
-    def is_initialized(self) -> bool:
-        """True once the session is known."""
-        return bool(self._session)
-
-    def save(self) -> str:
-        """The session's id; empty before ``initialize_chunk``."""
-        return self._session
-
-    def restore(self, upload: ChunkUpload, state: str) -> None:
-        """Take up ``upload``."""
-        self._bound = upload
-        self._session = state
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         """Open a session."""
         self._bound = upload
-        self._session = self._store.open(upload)
+        self._state = self._store.open(upload)
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         """Keep a copy of the part; the receipt is its checksum."""
         heartbeat()
-        self._store.session(self._session).parts[part.number] = bytes(part.data)
+        self._store.session(self._state).parts[part.number] = bytes(part.data)
         return f"{part.crc32c:08x}"
 
     def find_part(self, part: Part) -> str | None:
         """The receipt, if the session holds these bytes."""
-        session = self._store.sessions.get(self._session)
+        session = self._store.sessions.get(self._state)
         if session is None or session.parts.get(part.number) != bytes(part.data):
             return None
         return f"{part.crc32c:08x}"
@@ -308,7 +295,7 @@ class MemoryFileService:
         """Publish the object."""
         heartbeat()
         with suppress(SessionLost):
-            self._store.publish(self._session, parts, crc32c)
+            self._store.publish(self._state, parts, crc32c)
         found = self.find_object()
         if found is None:
             msg = f"the session of {self._upload.filepath!r} is gone, and the object is not ours"
@@ -324,11 +311,11 @@ class MemoryFileService:
 
     def has_session(self) -> bool:
         """True if the session is open."""
-        return self._session in self._store.sessions
+        return self._state in self._store.sessions
 
     def abandon(self) -> None:
         """Remove the session of this instance."""
-        self._store.abort(self._session)
+        self._store.abort(self._state)
 
     def cleanup(self, confirm: Heartbeat) -> None:
         """Remove every session that is open for the path."""
@@ -336,13 +323,6 @@ class MemoryFileService:
         confirm()
         for session_id in sessions:
             self._store.abort(session_id)
-
-    @property
-    def _upload(self) -> ChunkUpload:
-        if self._bound is None:
-            msg = "initialize_chunk or restore has to come first"
-            raise InitError(msg)
-        return self._bound
 
 
 def _wall_clock() -> int:

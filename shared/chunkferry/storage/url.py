@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
-from urllib.parse import parse_qsl, unquote
+from typing import Annotated, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from chunkferry.errors import ConfigError
 
@@ -21,6 +21,20 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _check_endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        msg = "must be an http or https URL"
+        raise ValueError(msg)
+    # A query would be a signature, or nothing that an API has.
+    if parts.username or parts.password or parts.query:
+        msg = "must hold no credentials; they come from the environment"
+        raise ValueError(msg)
+    return value.rstrip("/")
+
+
+#: An option: where a store's API is, without credentials.
+Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 

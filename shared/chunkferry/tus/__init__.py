@@ -4,7 +4,7 @@ It speaks tus 1.0.0 and the IETF's Resumable Uploads for HTTP; every request may
 replica, because the offset check in Redis is the lock.
 """
 
-from chunkferry.tus.app import TusApp
+from chunkferry.tus.app import TusApp, beside
 from chunkferry.tus.hooks import Action, Creation, Hooks, Principal, Refused
 
-__all__ = ["Action", "Creation", "Hooks", "Principal", "Refused", "TusApp"]
+__all__ = ["Action", "Creation", "Hooks", "Principal", "Refused", "TusApp", "beside"]

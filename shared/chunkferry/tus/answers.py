@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
@@ -21,22 +21,35 @@ log = logging.getLogger(__name__)
 _AGAIN: Final = 1
 
 
-def problem(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
+def problem(
+    error: Exception,
+    headers: Mapping[str, str] | None = None,
+    *,
+    status: int | None = None,
+    members: Mapping[str, Any] | None = None,
+) -> Response:
     """The answer to a request that failed with ``error``.
 
     What nobody foresaw is logged and told as 500, without its text: that may hold payload.
+
+    Args:
+        error: why it failed.
+        headers: of the answer, beside its own.
+        status: in place of the error's own.
+        members: of the problem details, beside or in place of their own.
     """
     if not isinstance(error, ChunkferryError):
         log.error("A request failed: %s", type(error).__name__, exc_info=_bare(error))
         return _problem(500, "unforeseen", "something unforeseen happened here", headers)
-    status: int = getattr(error, "status", error.http_status)
+    if status is None:
+        status = getattr(error, "status", error.http_status)
     also = {**getattr(error, "headers", {}), **(headers or {})}
     if error.retryable or status == HTTPStatus.TOO_MANY_REQUESTS:
         after = error.retry_after if isinstance(error, Backpressure) else _AGAIN
         also["Retry-After"] = str(max(1, math.ceil(after)))
     if status == HTTPStatus.UNAUTHORIZED:
         also["WWW-Authenticate"] = "Bearer"
-    return _problem(status, error.code, str(error), also)
+    return _problem(status, error.code, str(error), also, members)
 
 
 def _bare(error: Exception) -> BaseException:
@@ -45,11 +58,15 @@ def _bare(error: Exception) -> BaseException:
 
 
 def _problem(
-    status: int, code: str, detail: str, headers: Mapping[str, str] | None
+    status: int,
+    code: str,
+    detail: str,
+    headers: Mapping[str, str] | None,
+    members: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
     content = {"title": code.replace("_", " "), "status": status, "detail": detail, "code": code}
     return JSONResponse(
-        content,
+        {**content, **(members or {})},
         status,
         headers={"Cache-Control": "no-store", **(headers or {})},
         media_type="application/problem+json",

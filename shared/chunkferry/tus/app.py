@@ -14,8 +14,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
@@ -182,3 +182,29 @@ def middleware(settings: Settings) -> list[Middleware]:
         Middleware(Proxies, settings.http_trusted_proxies),
         Middleware(MethodOverride),
     ]
+
+
+def beside(other: ASGIApp, path: str = "/files", uploads: TusApp | None = None) -> Starlette:
+    """An application that takes uploads in at ``path`` and leaves all else to ``other``.
+
+    For frameworks whose applications mount no others, such as Django.
+
+    Args:
+        other: an ASGI application.
+        path: begins with a slash and ends with none.
+        uploads: default: one by the ``CHUNKFERRY_…`` variables.
+    """
+    return Starlette(routes=[*mounted(path, uploads or TusApp()), Mount("/", other)])
+
+
+def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:
+    """Routes by which ``app`` serves ``path`` with and without a slash at the end.
+
+    A mount alone answers the latter with a redirect, which costs the client its body.
+    """
+
+    class Bare:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "root_path": scope.get("root_path", "") + path}, receive, send)
+
+    return Route(path, Bare()), Mount(path, app)

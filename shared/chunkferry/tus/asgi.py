@@ -9,14 +9,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chunkferry import config
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus.app import TusApp
+from chunkferry.tus.app import TusApp, mounted
 from chunkferry.tus.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -38,19 +36,6 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
         ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
     )
     return Starlette(routes=[*mounted("/files", uploads)])
-
-
-def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:
-    """Routes by which ``app`` serves ``path`` with and without a slash at the end.
-
-    A mount alone answers the latter with a redirect, which costs the client its body.
-    """
-
-    class Bare:
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await app({**scope, "root_path": scope.get("root_path", "") + path}, receive, send)
-
-    return Route(path, Bare()), Mount(path, app)
 
 
 def named_hooks(name: str) -> Hooks:

@@ -193,10 +193,11 @@ class Reception:
                 offset += len(lump)
         except (Disconnected, SlowBody, TooLarge) as exc:
             broken = exc
-        # Also of a connection that broke: what the next HEAD request tells is to be safe.
-        await self._patiently(
-            lambda: self._door.call(self._manager.ensure_durable, upload.upload_id, offset)
-        )
+        if self._settings.waits_for_durability:
+            # Also of a connection that broke: what the next HEAD request tells is to be safe.
+            await self._patiently(
+                lambda: self._door.call(self._manager.ensure_durable, upload.upload_id, offset)
+            )
         if broken is not None:
             raise broken
         return offset

@@ -1,14 +1,13 @@
-"""The client of a store: one per process, bounded in time. Knows no blob."""
+"""The client of a store, bounded in time. Knows no blob."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core.exceptions import AzureError
 from azure.identity import DefaultAzureCredential
-from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
+from azure.storage.blob import BlobServiceClient, LinearRetry
 
 from chunkferry.errors import ConfigError
 
@@ -32,32 +31,7 @@ _KEY: Final = "AZURE_STORAGE_KEY"
 _SAS: Final = "AZURE_STORAGE_SAS_TOKEN"
 
 
-class Clients:
-    """The client of each process that uses the store, made when it first asks.
-
-    Clients are safe to share among threads; sockets are not among processes, so a forked child gets
-    its own. There is no lock, which a fork could leave locked for ever: of two threads that make a
-    client at once, both use the one that came first.
-    """
-
-    def __init__(self, options: AzureOptions, container: str) -> None:
-        self._options: Final = options
-        self._container: Final = container
-        self._by_process: Final[dict[int, BlobServiceClient]] = {}
-
-    def service(self) -> BlobServiceClient:
-        """The client of this process, for the account."""
-        process = os.getpid()
-        if process not in self._by_process:
-            self._by_process.setdefault(process, _connect(self._options, os.environ))
-        return self._by_process[process]
-
-    def __call__(self) -> ContainerClient:
-        """The same for the container."""
-        return self.service().get_container_client(self._container)
-
-
-def _connect(options: AzureOptions, env: Mapping[str, str]) -> BlobServiceClient:
+def connect(options: AzureOptions, env: Mapping[str, str]) -> BlobServiceClient:
     """A client with the credentials that ``env`` has, or those of the machine.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from azure.core import MatchConditions
@@ -14,13 +16,15 @@ from azure.storage.blob import (
     StandardBlobTier,
 )
 
-from chunkferry.errors import ConfigError, InvalidPath
+from chunkferry.errors import InvalidPath
 from chunkferry.filepath import MAX_BYTES, check_filepath
 from chunkferry.storage import body
 from chunkferry.storage import url as urls
 from chunkferry.storage.azure import errors, metadata
-from chunkferry.storage.azure.client import Clients
+from chunkferry.storage.azure.client import connect
 from chunkferry.storage.azure.options import AzureOptions
+from chunkferry.storage.per_process import PerProcess
+from chunkferry.storage.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +38,7 @@ _PAGE: Final = 1000
 _HIDDEN: Final = frozenset({metadata.DISCARDED, "hdi_isfolder"})
 
 
-class Container:
+class Container(Place):
     """One container, as one URL describes it."""
 
     def __init__(self, url: urls.StoreUrl) -> None:
@@ -43,24 +47,20 @@ class Container:
         Raises:
             ConfigError: there is no container, or there are credentials in its place.
         """
+        super().__init__(url, "container")
         self.options: Final = urls.validate(url, AzureOptions)
-        name, _, prefix = url.location.partition("/")
-        if not name or "@" in name:
-            msg = "an az URL is az://container/prefix, without credentials"
-            raise ConfigError(msg)
-        self.name: Final = name
-        self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self.clients: Final = Clients(self.options, name)
+        #: The client of the account.
+        self.service: Final = PerProcess(partial(connect, self.options, os.environ))
 
     def blob(self, key: str) -> BlobClient:
         """The client of one blob. Ask for it inside ``errors.translated``."""
-        return self.clients().get_blob_client(key)
+        return self.service().get_blob_client(self.name, key)
 
     def key(self, filepath: str) -> str:
         """The name of the blob at ``filepath``.
 
         Raises:
-            InvalidPath: it is no filepath, or too long together with the prefix.
+            InvalidPath: Azure has no such name; it counts characters, where others count bytes.
         """
         key = self.prefix + check_filepath(filepath)
         if len(key) > MAX_BYTES:
@@ -198,7 +198,8 @@ class Container:
         """One page of a listing: name, size and type of each; and the token of the next page."""
         with errors.translated(f"listing {prefix!r}"):
             pages = (
-                self.clients()
+                self.service()
+                .get_container_client(self.name)
                 .list_blobs(name_starts_with=prefix, include=["metadata"], results_per_page=_PAGE)
                 .by_page(continuation_token=token or None)
             )

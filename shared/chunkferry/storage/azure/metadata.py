@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Final
 
 from chunkferry.errors import StoreRefused
+from chunkferry.metadata import header_value
 
 #: The name under which a blob carries the id of its upload.
 UPLOAD_ID: Final = "chunkferry_upload"
@@ -18,8 +18,6 @@ DISCARDED: Final = "chunkferry_discarded"
 #: Bytes of all names and values together (Azure).
 MAX_BYTES: Final = 8192
 
-#: Printable ASCII without outer or repeated blanks, which signing and proxies squeeze.
-_PLAIN: Final = re.compile(r"[!-~]+( [!-~]+)*")
 #: What an identifier cannot hold; ``_x`` itself, as it begins an encoded character.
 _NOT_IDENTIFIER: Final = re.compile(r"[^a-z0-9_]|_(?=x)|^[0-9]")
 
@@ -39,7 +37,7 @@ def encode(upload_id: str, metadata: Mapping[str, str]) -> dict[str, str]:
         if not key or key in encoded or key in {CRC32C, DISCARDED}:
             msg = f"metadata has the name {name!r}, which is empty, reserved or there twice"
             raise StoreRefused(msg)
-        encoded[key] = _value(value)
+        encoded[key] = header_value(value)
     size = sum(len(key) + len(value) for key, value in encoded.items())
     if size > MAX_BYTES:
         msg = f"metadata takes {size} bytes in Azure; it must be {MAX_BYTES} or fewer"
@@ -49,10 +47,3 @@ def encode(upload_id: str, metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _escape(found: re.Match[str]) -> str:
     return f"_x{ord(found.group()):04x}_"
-
-
-def _value(value: str) -> str:
-    # A plain value that looks like an encoded word would be decoded into something else.
-    if _PLAIN.fullmatch(value) and not value.startswith("=?"):
-        return value
-    return f"=?UTF-8?B?{b64encode(value.encode()).decode()}?=" if value else ""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from chunkferry.storage import url as urls
 
@@ -16,7 +15,7 @@ class AzureOptions(urls.Options):
     account: str = Field(
         "", description="storage account; if empty, `AZURE_STORAGE_ACCOUNT` or the connection's"
     )
-    endpoint_url: str = Field(
+    endpoint_url: urls.Endpoint = Field(
         "", description="where the API is; `https://<account>.blob.core.windows.net` if empty"
     )
     tier: Literal["", "Hot", "Cool", "Cold", "Archive"] = Field(
@@ -26,15 +25,3 @@ class AzureOptions(urls.Options):
     content_type: str = Field(
         "application/octet-stream", description="for uploads that name no type"
     )
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _endpoint_without_credentials(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
-            msg = "must be an http or https URL"
-            raise ValueError(msg)
-        if parts.username or parts.password or parts.query:
-            msg = "must hold no credentials; they come from the environment"
-            raise ValueError(msg)
-        return value.rstrip("/")

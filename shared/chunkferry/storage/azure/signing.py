@@ -54,7 +54,7 @@ def _signed(
     end = datetime.now(UTC) + lifetimes.check(lifetime)
     action = f"signing a URL of {filepath!r}"
     with errors.translated(action):
-        service = container.clients.service()
+        service = container.service()
         signature = generate_blob_sas(
             str(service.account_name),
             container.name,

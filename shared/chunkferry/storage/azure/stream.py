@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import secrets
 from collections import deque
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING
 
 import google_crc32c
 from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobProperties, StorageStreamDownloader
+from azure.storage.blob import BlobProperties
 
 from chunkferry.services import Part
 from chunkferry.storage import transfer
 from chunkferry.storage.azure import blocks, errors, metadata
 from chunkferry.storage.azure.container import unchanged
-from chunkferry.storage.deadline import Deadline, spawn
+from chunkferry.storage.body import no_heartbeat
+from chunkferry.storage.deadline import spawn
+from chunkferry.storage.stream import arriving
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from chunkferry.storage.azure.container import Container
 
-#: Bytes asked for at once while a blob is read.
-_BUFFER: Final = 256 * 1024
 
-
-def open_blob(
-    container: Container, key: str, timeout: timedelta | None = None
-) -> io.BufferedReader:
+def open_blob(container: Container, key: str, timeout: timedelta | None = None) -> IO[bytes]:
     """The bytes of one version of a blob, asked for as they are read, each within ``timeout``.
 
     Raises:
@@ -47,7 +41,7 @@ def open_blob(
             raise
     if metadata.DISCARDED in (found.properties.metadata or {}):
         raise FileNotFoundError(key)
-    return io.BufferedReader(_Stream(found, action, timeout), _BUFFER)
+    return arriving(errors.translated(action)(found.read), action, timeout)
 
 
 def read_range(
@@ -88,39 +82,10 @@ def write_blob(
         crc32c = int(google_crc32c.value(data))
         part = Part(number=len(names) + 1, offset=0, data=memoryview(data), crc32c=crc32c)
         names.append(blocks.of_part(writing, part))
-        sending.append(spawn(partial(container.stage, key, names[-1], part.data, _no_heartbeat)))
+        sending.append(spawn(partial(container.stage, key, names[-1], part.data, no_heartbeat)))
         if len(sending) == concurrency:
             sending.popleft().result()
         data = reader.read(size)
     for sent in sending:
         sent.result()
     container.replace_with(key, names)
-
-
-def _no_heartbeat() -> None:
-    """There is no lease to keep."""
-
-
-class _Stream(io.RawIOBase):
-    """A blob's bytes as they arrive, with errors translated and a deadline for each read."""
-
-    def __init__(
-        self, source: StorageStreamDownloader[bytes], action: str, timeout: timedelta | None
-    ) -> None:
-        super().__init__()
-        self._source = source
-        self._action = action
-        self._timeout = timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        data = Deadline(self._action, self._timeout).run(lambda: self._read(len(view)))
-        view[: len(data)] = data
-        return len(data)
-
-    def _read(self, size: int) -> bytes:
-        with errors.translated(self._action):
-            return self._source.read(size)

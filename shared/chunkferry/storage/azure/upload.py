@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from chunkferry.errors import InitError, IntegrityError, SessionLost, StoreUnavailable
+from chunkferry.errors import IntegrityError, SessionLost, StoreUnavailable
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import manifest
 from chunkferry.storage.azure import blocks, metadata
 from chunkferry.storage.azure.container import bare
+from chunkferry.storage.body import no_heartbeat
+from chunkferry.storage.bound import BoundService
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties
@@ -32,34 +34,20 @@ _ROUNDS: Final = 3
 _MARK: Final = memoryview(b"\0")
 
 
-class AzureFileService:
+class AzureFileService(BoundService):
     """One upload into a container. Its state is the name of its mark."""
 
     def __init__(self, container: Container) -> None:
+        super().__init__()
         self._container: Final = container
-        self._bound: ChunkUpload | None = None
-        self._mark = ""
-
-    def is_initialized(self) -> bool:
-        """True once the mark is set."""
-        return bool(self._mark)
-
-    def save(self) -> str:
-        """The mark; empty before ``initialize_chunk``."""
-        return self._mark
-
-    def restore(self, upload: ChunkUpload, state: str) -> None:
-        """Take up ``upload``."""
-        self._bound = upload
-        self._mark = state
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         """Set the mark."""
         self._bound = upload
         metadata.encode(upload.upload_id, upload.metadata)  # refused now, not after the last byte
         mark = blocks.mark(upload.upload_id)
-        self._container.stage(self._key, mark, _MARK, _no_heartbeat)
-        self._mark = mark
+        self._container.stage(self._key, mark, _MARK, no_heartbeat)
+        self._state = mark
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         """Send ``part`` as a block; the receipt is its checksum, which is in the block's name."""
@@ -119,7 +107,7 @@ class AzureFileService:
             return
         upload_id = self._upload.upload_id
         guard = blocks.guard(upload_id)
-        self._container.stage(self._key, guard, _MARK, _no_heartbeat)
+        self._container.stage(self._key, guard, _MARK, no_heartbeat)
         confirm()
         self._container.commit(
             self._key, [guard], None, {metadata.UPLOAD_ID: upload_id, metadata.DISCARDED: "1"}
@@ -153,13 +141,6 @@ class AzureFileService:
             msg = f"storing {self._key!r}: there is another blob by now (HTTP 409)"
             raise StoreUnavailable(msg)
         return found
-
-    @property
-    def _upload(self) -> ChunkUpload:
-        if self._bound is None:
-            msg = "initialize_chunk or restore has to come first"
-            raise InitError(msg)
-        return self._bound
 
     @property
     def _key(self) -> str:
@@ -225,7 +206,3 @@ class AzureFileService:
 
 def _described(found: BlobProperties) -> StoredObject:
     return StoredObject(size=found.size, etag=bare(found.etag))
-
-
-def _no_heartbeat() -> None:
-    """A single byte takes no time to speak of."""

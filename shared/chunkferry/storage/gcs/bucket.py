@@ -8,16 +8,18 @@ from __future__ import annotations
 from base64 import b64decode
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from google.api_core.exceptions import GoogleAPICallError, NotFound
 
-from chunkferry.errors import ConfigError, InvalidPath
-from chunkferry.filepath import MAX_BYTES, RESERVED, check_filepath
+from chunkferry.filepath import RESERVED
 from chunkferry.storage import url as urls
 from chunkferry.storage.gcs import client, errors, metadata
 from chunkferry.storage.gcs.options import GcsOptions
 from chunkferry.storage.gcs.session import Session
+from chunkferry.storage.per_process import PerProcess
+from chunkferry.storage.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +48,7 @@ class Found:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-class Bucket:
+class Bucket(Place):
     """One bucket, as one URL describes it."""
 
     def __init__(self, url: urls.StoreUrl) -> None:
@@ -55,30 +57,14 @@ class Bucket:
         Raises:
             ConfigError: there is no bucket, or there are credentials in its place.
         """
+        super().__init__(url)
         self.options: Final = urls.validate(url, GcsOptions)
-        name, _, prefix = url.location.partition("/")
-        if not name or "@" in name:
-            msg = "a gs URL is gs://bucket/prefix, without credentials"
-            raise ConfigError(msg)
-        self.name: Final = name
-        self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._clients: Final = client.Clients(self.options)
+        self._clients: Final = PerProcess(partial(client.connect, self.options))
 
     @property
     def client(self) -> client.Client:
         """The client. Ask for it inside ``errors.translated``: making it may fail."""
         return self._clients()
-
-    def key(self, filepath: str) -> str:
-        """The name of the object at ``filepath``.
-
-        Raises:
-            InvalidPath: it is no filepath, or too long together with the prefix.
-        """
-        key = self.prefix + check_filepath(filepath)
-        if len(key.encode()) > MAX_BYTES:
-            raise InvalidPath(filepath, f"is longer than {MAX_BYTES} bytes with its prefix")
-        return key
 
     def tail_key(self, upload_id: str) -> str:
         """The name of the object that keeps the end of an unfinished upload: no filepath."""

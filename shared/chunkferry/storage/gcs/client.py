@@ -1,8 +1,7 @@
-"""The clients of a store: one set per process, bounded in time. Knows no object."""
+"""The clients of a store, bounded in time. Knows no object."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,26 +45,6 @@ class Client:
     plain: requests.Session
 
 
-class Clients:
-    """The client of each process that uses the store, made when it first asks.
-
-    Sockets cannot be shared among processes, so a forked child gets a client of its own. There is
-    no lock, which a fork could leave locked for ever: of two threads that make a client at once,
-    both use the one that came first.
-    """
-
-    def __init__(self, options: GcsOptions) -> None:
-        self._options: Final = options
-        self._by_process: Final[dict[int, Client]] = {}
-
-    def __call__(self) -> Client:
-        """The client of this process. May fail for lack of credentials."""
-        process = os.getpid()
-        if process not in self._by_process:
-            self._by_process.setdefault(process, _connect(self._options))
-        return self._by_process[process]
-
-
 def timeouts() -> tuple[float, float]:
     """Seconds to connect, and between two bytes."""
     return CONNECT_SECONDS, READ_SECONDS
@@ -86,7 +65,8 @@ def session_retry() -> retry.Retry:
     )
 
 
-def _connect(options: GcsOptions) -> Client:
+def connect(options: GcsOptions) -> Client:
+    """The clients; may fail for lack of credentials."""
     if options.anonymous:
         credentials: Any = AnonymousCredentials()  # type: ignore[no-untyped-call] # Google's
     else:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from chunkferry.storage import url as urls
 
@@ -12,7 +10,7 @@ from chunkferry.storage import url as urls
 class GcsOptions(urls.Options):
     """Options of a ``gs://`` URL."""
 
-    endpoint_url: str = Field("", description="where the API is; Google's if empty")
+    endpoint_url: urls.Endpoint = Field("", description="where the API is; Google's if empty")
     anonymous: bool = Field(
         False, description="send no credentials: for emulators and public buckets"
     )
@@ -27,15 +25,3 @@ class GcsOptions(urls.Options):
         "application/octet-stream", description="for uploads that name no type"
     )
     connections: int = Field(32, ge=1, description="connections kept open per process")
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _endpoint_without_credentials(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
-            msg = "must be an http or https URL"
-            raise ValueError(msg)
-        if parts.username or parts.password:
-            msg = "must hold no credentials; they come from the environment"
-            raise ValueError(msg)
-        return value.rstrip("/")

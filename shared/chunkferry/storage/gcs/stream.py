@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import io
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import google_crc32c
 
 from chunkferry.errors import ChunkferryError, IntegrityError, StoreUnavailable
+from chunkferry.storage.body import no_heartbeat
 from chunkferry.storage.deadline import Deadline
 from chunkferry.storage.gcs import client, errors
+from chunkferry.storage.stream import arriving
 
 if TYPE_CHECKING:
     import requests
-    from _typeshed import WriteableBuffer
 
     from chunkferry.storage.gcs.bucket import Bucket, Found
     from chunkferry.storage.transfer import Reader
 
-#: Bytes asked for at once while an object is read.
-_BUFFER: Final = 256 * 1024
 #: Bytes kept while an object of unknown size is written; a multiple of 256 KiB.
 _CHUNK: Final = 8 * 1024 * 1024
 _GOOGLE: Final = "https://storage.googleapis.com"
 
 
-def open_object(bucket: Bucket, key: str, timeout: timedelta | None = None) -> io.BufferedReader:
+def open_object(bucket: Bucket, key: str, timeout: timedelta | None = None) -> IO[bytes]:
     """The bytes of an object, as they arrive; each read may take ``timeout``.
 
     Raises:
@@ -43,7 +42,13 @@ def open_object(bucket: Bucket, key: str, timeout: timedelta | None = None) -> i
             bucket.head(key)  # an absent bucket is an error of its own
             raise FileNotFoundError(key)
         _require_ok(answer, action)
-    return io.BufferedReader(_Stream(answer, action, timeout), _BUFFER)
+    return arriving(
+        errors.translated(action)(answer.raw.read),
+        action,
+        timeout,
+        cut=partial(_cut, answer),
+        close=answer.close,
+    )
 
 
 def write_object(bucket: Bucket, key: str, reader: Reader) -> None:
@@ -57,13 +62,13 @@ def write_object(bucket: Bucket, key: str, reader: Reader) -> None:
     try:
         offset, crc32c = 0, 0
         while following:
-            session.store(memoryview(chunk), offset, _no_heartbeat)
+            session.store(memoryview(chunk), offset, no_heartbeat)
             offset, crc32c = offset + len(chunk), google_crc32c.extend(crc32c, chunk)
             chunk, following = following, reader.read(_CHUNK)
         crc32c = google_crc32c.extend(crc32c, chunk)
         total = offset + len(chunk)
         whole = session.unit_floor(len(chunk))
-        session.store(memoryview(chunk)[:whole], offset, _no_heartbeat)
+        session.store(memoryview(chunk)[:whole], offset, no_heartbeat)
         session.finish(lambda: chunk[whole:], total, crc32c)
     except BaseException:
         # Whatever it was, nothing shall wait at the store. If that fails too, it ends by itself.
@@ -135,36 +140,3 @@ def _cut(answer: requests.Response) -> None:
     """Have whoever reads ``answer`` in another thread fail. Closing it would wait for them."""
     with suppress(OSError, RuntimeError, ValueError):  # it has ended, and has no socket any more
         answer.raw.shutdown()
-
-
-def _no_heartbeat() -> None:
-    """There is no lease to keep."""
-
-
-class _Stream(io.RawIOBase):
-    """An object's bytes as they arrive, with errors translated and a deadline for each read."""
-
-    def __init__(self, answer: requests.Response, action: str, timeout: timedelta | None) -> None:
-        super().__init__()
-        self._answer = answer
-        self._action = action
-        self._timeout = timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        deadline = Deadline(self._action, self._timeout)
-        with deadline.cutting(lambda: _cut(self._answer)):
-            data = deadline.run(lambda: self._read(len(view)))
-        view[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._answer.close()
-        super().close()
-
-    def _read(self, size: int) -> bytes:
-        with errors.translated(self._action):
-            return bytes(self._answer.raw.read(size))

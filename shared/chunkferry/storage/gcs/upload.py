@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from chunkferry.errors import InitError, IntegrityError, SessionLost, StoreUnavailable
+from chunkferry.errors import IntegrityError, SessionLost, StoreUnavailable
 from chunkferry.parts import PART_SIZE_UNIT
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import manifest
+from chunkferry.storage.bound import BoundService
 from chunkferry.storage.gcs import metadata
 
 if TYPE_CHECKING:
@@ -27,33 +28,23 @@ if TYPE_CHECKING:
 _MAX_WHOLE: Final = 32 * 1024 * 1024
 
 
-class GcsFileService:
+class GcsFileService(BoundService):
     """One upload into a bucket. Its state is the URI of its session."""
 
     def __init__(self, bucket: Bucket) -> None:
+        super().__init__()
         self._bucket: Final = bucket
-        self._bound: ChunkUpload | None = None
-        self._uri = ""
         self._opened: Session | None = None
-
-    def is_initialized(self) -> bool:
-        """True once the session is known."""
-        return bool(self._uri)
-
-    def save(self) -> str:
-        """The session's URI, a credential; empty before ``initialize_chunk``."""
-        return self._uri
 
     def restore(self, upload: ChunkUpload, state: str) -> None:
         """Take up ``upload``."""
-        self._bound = upload
-        self._uri = state
+        super().restore(upload, state)
         self._opened = None
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         """Open a session; the object will carry the upload's id and metadata."""
         self._bound = upload
-        self._uri = self._bucket.open_session(self._key, upload)
+        self._state = self._bucket.open_session(self._key, upload)
         self._opened = None
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
@@ -103,7 +94,7 @@ class GcsFileService:
         """
         tail = self._tail_key
         confirm()
-        if self._uri:
+        if self._state:
             self._session.cancel()
         self._bucket.delete(tail)
 
@@ -134,13 +125,6 @@ class GcsFileService:
             return _described(found)
 
     @property
-    def _upload(self) -> ChunkUpload:
-        if self._bound is None:
-            msg = "initialize_chunk or restore has to come first"
-            raise InitError(msg)
-        return self._bound
-
-    @property
     def _key(self) -> str:
         return self._bucket.key(self._upload.filepath)
 
@@ -151,7 +135,7 @@ class GcsFileService:
     @property
     def _session(self) -> Session:
         if self._opened is None:
-            self._opened = self._bucket.session(self._uri, self._key)
+            self._opened = self._bucket.session(self._state, self._key)
         return self._opened
 
     def _tail(self, size: int) -> bytes:

@@ -16,10 +16,11 @@ from typing import Final
 
 import google_crc32c
 
-from chunkferry.errors import ConfigError, InitError, IntegrityError, SessionLost
+from chunkferry.errors import ConfigError, IntegrityError, SessionLost
 from chunkferry.filepath import check_filepath
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import manifest
+from chunkferry.storage.bound import BoundService
 from chunkferry.storage.local import tree
 from chunkferry.upload import ChunkUpload
 
@@ -27,21 +28,13 @@ from chunkferry.upload import ChunkUpload
 _PIECE: Final = 1024 * 1024
 
 
-class LocalFileService:
-    """One upload into a folder. Its state is the inode of the unfinished file."""
+class LocalFileService(BoundService):
+    """One upload into a folder. Its state is the inode of the unfinished file: ``{"inode": N}``."""
 
     def __init__(self, files: tree.Tree) -> None:
+        super().__init__()
         self._tree: Final = files
-        self._bound: ChunkUpload | None = None
         self._inode: int | None = None
-
-    def is_initialized(self) -> bool:
-        """True once the unfinished file is known."""
-        return self._inode is not None
-
-    def save(self) -> str:
-        """``{"inode": N}``; empty before ``initialize_chunk``."""
-        return "" if self._inode is None else json.dumps({"inode": self._inode})
 
     def restore(self, upload: ChunkUpload, state: str) -> None:
         """Take up ``upload``.
@@ -49,7 +42,6 @@ class LocalFileService:
         Raises:
             ConfigError: its session is one of another kind of store.
         """
-        self._bound = upload
         try:
             self._inode = int(json.loads(state)["inode"]) if state else None
         except (ValueError, TypeError, KeyError) as exc:
@@ -58,6 +50,7 @@ class LocalFileService:
                 f"a folder; has the URL of service {upload.service!r} been changed?"
             )
             raise ConfigError(msg) from exc
+        super().restore(upload, state)
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         """Create the unfinished file, or adopt it from a worker that died before saying so."""
@@ -71,6 +64,7 @@ class LocalFileService:
         ):
             os.fsync(folder)
             self._inode = os.fstat(file).st_ino
+        self._state = json.dumps({"inode": self._inode})
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         """Write ``part`` at its offset, durably; the receipt is its checksum."""
@@ -160,13 +154,6 @@ class LocalFileService:
             os.unlink(name, dir_fd=folder)
             return True
         return False
-
-    @property
-    def _upload(self) -> ChunkUpload:
-        if self._bound is None:
-            msg = "initialize_chunk or restore has to come first"
-            raise InitError(msg)
-        return self._bound
 
     @property
     def _temporary(self) -> str:

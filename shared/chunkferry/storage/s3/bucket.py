@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from chunkferry.errors import ConfigError, InvalidPath, StoreUnavailable
-from chunkferry.filepath import MAX_BYTES, check_filepath
+from chunkferry.errors import InvalidPath, StoreUnavailable
 from chunkferry.storage import url as urls
+from chunkferry.storage.per_process import PerProcess
+from chunkferry.storage.place import Place
 from chunkferry.storage.s3 import errors, metadata
-from chunkferry.storage.s3.client import Clients
+from chunkferry.storage.s3.client import connect
 from chunkferry.storage.s3.options import S3Options
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _ROUNDS: Final = 5
 
 
-class Bucket:
+class Bucket(Place):
     """One bucket, as one URL describes it."""
 
     def __init__(self, url: urls.StoreUrl) -> None:
@@ -34,31 +36,14 @@ class Bucket:
         Raises:
             ConfigError: there is no bucket, or there are credentials in its place.
         """
+        super().__init__(url)
         self.options: Final = urls.validate(url, S3Options)
-        name, _, prefix = url.location.partition("/")
-        if not name or "@" in name:
-            msg = "an s3 URL is s3://bucket/prefix, without credentials"
-            raise ConfigError(msg)
-        self.name: Final = name
-        #: Begins every key; empty, or ends with a slash.
-        self.prefix: Final = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._clients: Final = Clients(self.options, name)
+        self._clients: Final = PerProcess(partial(connect, self.options, self.name))
 
     @property
     def client(self) -> S3Client:
         """The client. Ask for it inside ``errors.translated``: making it may fail."""
         return self._clients()
-
-    def key(self, filepath: str) -> str:
-        """The key of the object at ``filepath``.
-
-        Raises:
-            InvalidPath: it is no filepath, or too long together with the prefix.
-        """
-        key = self.prefix + check_filepath(filepath)
-        if len(key.encode()) > MAX_BYTES:
-            raise InvalidPath(filepath, f"is longer than {MAX_BYTES} bytes with its prefix")
-        return key
 
     def can_hold(self, filepath: str) -> bool:
         """False if no object can be at ``filepath``, nor any session: S3 has no such key."""
@@ -67,10 +52,6 @@ class Bucket:
         except InvalidPath:
             return False
         return True
-
-    def filepath(self, key: str) -> str:
-        """The path of the object with ``key``; not all of them are filepaths."""
-        return key.removeprefix(self.prefix)
 
     def encryption(self) -> dict[str, Any]:
         """Arguments of a call that makes an object: how it is encrypted, and who may see it."""

@@ -1,8 +1,7 @@
-"""The boto3 client of a store: one per process, bounded in time."""
+"""The boto3 client of a store, bounded in time. Knows no object."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import boto3
@@ -23,27 +22,6 @@ CONNECT_SECONDS: Final = 3
 ATTEMPTS: Final = 2
 
 
-class Clients:
-    """The client of each process that uses the store, made when it first asks.
-
-    boto3 clients are safe to share among threads; sockets are not among processes, so a forked
-    child gets its own. There is no lock, which a fork could leave locked for ever: of two
-    threads that make a client at once, both use the one that came first.
-    """
-
-    def __init__(self, options: S3Options, bucket: str) -> None:
-        self._options: Final = options
-        self._bucket: Final = bucket
-        self._by_process: Final[dict[int, S3Client]] = {}
-
-    def __call__(self) -> S3Client:
-        """The client of this process."""
-        process = os.getpid()
-        if process not in self._by_process:
-            self._by_process.setdefault(process, _connect(self._options, self._bucket))
-        return self._by_process[process]
-
-
 def addressing_style(options: S3Options, bucket: str) -> AddressingStyle:
     """Where the bucket's name goes.
 
@@ -55,7 +33,8 @@ def addressing_style(options: S3Options, bucket: str) -> AddressingStyle:
     return "virtual"
 
 
-def _connect(options: S3Options, bucket: str) -> S3Client:
+def connect(options: S3Options, bucket: str) -> S3Client:
+    """A client for ``bucket``."""
     # A session of its own: the default one is not thread-safe.
     session = boto3.session.Session(
         profile_name=options.aws_profile or None, region_name=options.region or None

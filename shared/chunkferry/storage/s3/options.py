@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,7 +18,7 @@ class S3Options(urls.Options):
     ``profile``.
     """
 
-    endpoint_url: str = Field("", description="where the API is; AWS if empty")
+    endpoint_url: urls.Endpoint = Field("", description="where the API is; AWS if empty")
     region: str = Field("", description="AWS region; boto3's own choice if empty")
     profile: str = Field(
         profiles.AWS,
@@ -62,18 +61,6 @@ class S3Options(urls.Options):
         description="a server that stays silent for longer is taken for dead; two such silences "
         "should fit `lease_seconds`",
     )
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _endpoint_without_credentials(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
-            msg = "must be an http or https URL"
-            raise ValueError(msg)
-        if parts.username or parts.password:
-            msg = "must hold no credentials; they come from the environment or a profile"
-            raise ValueError(msg)
-        return value
 
     @field_validator("profile")
     @classmethod

@@ -28,24 +28,14 @@ _NOW: Final = 0.001
 
 
 class Version:
-    """One version of the object at a path."""
+    """One version of the object at a path: the one with ``etag``."""
 
-    def __init__(self, bucket: Bucket, filepath: str, deadline: Deadline) -> None:
-        """Look at what is there now.
-
-        Raises:
-            FileNotFoundError: there is no such object.
-        """
+    def __init__(self, bucket: Bucket, filepath: str, etag: str, deadline: Deadline) -> None:
         self._bucket: Final = bucket
         self._filepath: Final = filepath
         self._key: Final = bucket.key(filepath)
+        self._etag: Final = etag
         self._deadline: Final = deadline
-        found = deadline.run(lambda: bucket.head(self._key))
-        if found is None:
-            raise FileNotFoundError(filepath)
-        #: Bytes.
-        self.size: Final = found["ContentLength"]
-        self._etag: Final = found["ETag"]
 
     def fetch(self, start: int, finish: int) -> bytes:
         """The bytes [start, finish)."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from chunkferry.errors import (
-    InitError,
     IntegrityError,
     SessionLost,
     StoreRefused,
@@ -23,6 +22,7 @@ from chunkferry.errors import (
 from chunkferry.parts import MAX_PART_SIZE
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.storage import body, manifest
+from chunkferry.storage.bound import BoundService
 from chunkferry.storage.s3 import errors, metadata, receipts
 
 if TYPE_CHECKING:
@@ -32,26 +32,12 @@ if TYPE_CHECKING:
     from chunkferry.upload import ChunkUpload
 
 
-class S3FileService:
+class S3FileService(BoundService):
     """One upload into a bucket. Its state is the id of its session."""
 
     def __init__(self, bucket: Bucket) -> None:
+        super().__init__()
         self._bucket: Final = bucket
-        self._bound: ChunkUpload | None = None
-        self._session = ""
-
-    def is_initialized(self) -> bool:
-        """True once the session is known."""
-        return bool(self._session)
-
-    def save(self) -> str:
-        """The session's id; empty before ``initialize_chunk``."""
-        return self._session
-
-    def restore(self, upload: ChunkUpload, state: str) -> None:
-        """Take up ``upload``."""
-        self._bound = upload
-        self._session = state
 
     def initialize_chunk(self, upload: ChunkUpload) -> None:
         """Create the multipart upload; the object will carry the upload's id and metadata."""
@@ -61,7 +47,7 @@ class S3FileService:
             arguments |= {"ChecksumAlgorithm": "CRC32C", "ChecksumType": "FULL_OBJECT"}
         with errors.translated(f"starting {self._key!r}"):
             answer = self._bucket.client.create_multipart_upload(**self._target, **arguments)
-        self._session = answer["UploadId"]
+        self._state = answer["UploadId"]
 
     def upload_part(self, part: Part, heartbeat: Heartbeat) -> str:
         """Upload ``part``; the receipt is its ETag, and whether that is known to be an MD5."""
@@ -72,7 +58,7 @@ class S3FileService:
         ):
             answer = self._bucket.client.upload_part(
                 **self._target,
-                UploadId=self._session,
+                UploadId=self._state,
                 PartNumber=part.number,
                 # boto3-stubs want a file of bytes; this one gives memoryviews, uncopied.
                 Body=content,  # type: ignore[arg-type]
@@ -131,14 +117,14 @@ class S3FileService:
 
     def abandon(self) -> None:
         """Abort the session of this instance."""
-        self._bucket.abort(self._key, self._session)
+        self._bucket.abort(self._key, self._state)
 
     def cleanup(self, confirm: Heartbeat) -> None:
         """Abort the session, and every other one that is open for this key."""
         if not self._bucket.can_hold(self._upload.filepath):
             return
-        if self._session:
-            self._bucket.abort(self._key, self._session)
+        if self._state:
+            self._bucket.abort(self._key, self._state)
         self._bucket.abort_all(self._key, confirm)
 
     def can_put_whole(self, length: int) -> bool:
@@ -178,13 +164,6 @@ class S3FileService:
         return StoredObject(size=len(part.data), etag=answer["ETag"].strip('"'))
 
     @property
-    def _upload(self) -> ChunkUpload:
-        if self._bound is None:
-            msg = "initialize_chunk or restore has to come first"
-            raise InitError(msg)
-        return self._bound
-
-    @property
     def _key(self) -> str:
         return self._bucket.key(self._upload.filepath)
 
@@ -208,7 +187,7 @@ class S3FileService:
         """
         with errors.translated(f"listing the parts of {self._key!r}"):
             answer = self._bucket.client.list_parts(
-                **self._target, UploadId=self._session, PartNumberMarker=number, MaxParts=1
+                **self._target, UploadId=self._state, PartNumberMarker=number, MaxParts=1
             )
         return next(iter(answer.get("Parts", [])), None)
 
@@ -247,7 +226,7 @@ class S3FileService:
             try:
                 self._bucket.client.complete_multipart_upload(
                     **self._target,
-                    UploadId=self._session,
+                    UploadId=self._state,
                     MultipartUpload={"Parts": named},  # type: ignore[typeddict-item]
                     **whole,
                 )
@@ -271,7 +250,7 @@ class S3FileService:
         """
         with errors.translated(f"listing the parts of {self._key!r}"):
             pages = self._bucket.client.get_paginator("list_parts").paginate(
-                **self._target, UploadId=self._session
+                **self._target, UploadId=self._state
             )
             found = {part["PartNumber"]: part for page in pages for part in page.get("Parts", [])}
         return [self._same(part, found.get(part.number)) for part in parts]
