@@ -22,7 +22,7 @@ FILES = sorted((ROOT / "tests/integration").glob("test_tus_*.py"))
 SENTENCE = re.compile(r"([A-Z][\w -]+), ((?:MUST|SHOULD|MAY|SHALL)(?: NOT)?): (.+)", re.DOTALL)
 
 
-def tests_of(file: Path) -> Iterator[ast.FunctionDef]:
+def functions_of(file: Path) -> Iterator[ast.FunctionDef]:
     """The tests of a module, in order."""
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -38,7 +38,7 @@ def table() -> str:
     """All sentences, by module."""
     rows = ["| section | | sentence | test |", "|---|---|---|---|"]
     for file in FILES:
-        for test in tests_of(file):
+        for test in functions_of(file):
             if found := sentence_of(test):
                 said = " ".join(found[3].split())
                 rows.append(f"| {found[1]} | {found[2]} | {said} | `{file.stem}::{test.name}` |")
@@ -48,7 +48,7 @@ def table() -> str:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_each_test_names_its_sentence(file: Path) -> None:
     """Its section, how strong it is, and what is so."""
-    assert [test.name for test in tests_of(file) if sentence_of(test) is None] == []
+    assert [test.name for test in functions_of(file) if sentence_of(test) is None] == []
 
 
 def test_the_page_has_all_sentences() -> None:

@@ -72,8 +72,15 @@ class Quotas:
         grid = upload.grid
         return 0 if grid.begins(offset) else grid.boundary(offset) - offset
 
-    async def require_room(self, upload: ChunkUpload, offset: int, size: int) -> None:
-        """Raise ``Backpressure`` unless ``size`` bytes more of the upload's principal may wait."""
+    def spend(self, upload: ChunkUpload, size: int) -> None:
+        """``size`` bytes of the upload have come since its principal was last counted."""
+        name = upload.notes.get("principal", "")
+        if name in self._waiting:
+            until, waiting = self._waiting[name]
+            self._waiting[name] = until, waiting + size
+
+    async def require_room(self, upload: ChunkUpload, offset: int) -> None:
+        """Raise ``Backpressure`` unless more bytes of the upload's principal may wait."""
         name = upload.notes.get("principal", "")
         until, waiting = self._waiting.get(name, (0.0, 0))
         now = time.monotonic()
@@ -85,4 +92,3 @@ class Quotas:
             self._waiting[name] = until, waiting
         if waiting >= self._bytes:
             raise Backpressure(offset, _FRESH, f"{self._bytes} bytes of yours wait to be stored")
-        self._waiting[name] = until, waiting + size

@@ -213,13 +213,14 @@ class Reception:
     ) -> None:
         async def append() -> None:
             if within_quota:
-                await self._quotas.require_room(upload, offset, len(lump))
+                await self._quotas.require_room(upload, offset)
             await self._door.call(
                 self._manager.append, upload.upload_id, offset, lump, wait=0, durable=False
             )
 
         if lump:
             await self._patiently(append)
+            self._quotas.spend(upload, len(lump))
 
     async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Try again and again while there is no room; the client, unread, slows down meanwhile."""
