@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -18,9 +19,7 @@ from chunkferry.tus.headers import BadHeader, Checksum, ChecksumUnsupported, Con
 
 #: What a server makes of the bytes of a header: any of 256 characters.
 values = st.binary(max_size=60).map(lambda data: data.decode("latin-1"))
-keys = st.text(
-    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=","), min_size=1
-)
+keys = st.from_regex(r"[!-+\--~]+", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
@@ -31,7 +30,7 @@ def test_numbers_come_back(number: int) -> None:
 
 
 @given(value=values)
-@example("９")
+@example("\uff19")
 @example("1\n")
 @example(str(MAX_LENGTH + 1))
 @example("9" * 5000)
@@ -123,10 +122,8 @@ def test_other_concatenations_are_refused(value: str) -> None:
 @pytest.mark.parametrize("read", [headers.metadata, headers.concat, headers.checksum])
 def test_nothing_else_is_raised(read: Callable[[str], object], value: str) -> None:
     """An error of another kind would be a 500."""
-    try:
+    with suppress(BadHeader):
         read(value)
-    except BadHeader as exc:
-        assert exc.http_status == 400
 
 
 @given(value=values)
@@ -136,9 +133,10 @@ def test_refusals_quote_little(value: str) -> None:
     assert str(BadHeader("Upload-Offset", "a number", value)).isprintable()
 
 
-@given(moment=st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)))
-def test_dates_are_those_of_http(moment: datetime) -> None:
+@given(seconds=st.floats(0, 2**37))
+def test_dates_are_those_of_http(seconds: float) -> None:
     """To the second."""
+    moment = datetime.fromtimestamp(seconds, UTC)
     text = headers.http_date(moment)
     assert text.endswith(" GMT")
     assert parsedate_to_datetime(text) == moment.replace(microsecond=0)

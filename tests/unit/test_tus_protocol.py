@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.storing import new_upload
 
-from chunkferry.errors import ChunkferryError
 from chunkferry.tus import protocol
 from chunkferry.tus.headers import BadHeader
 from chunkferry.tus.protocol import WrongMediaType, WrongVersion
+
+T = TypeVar("T")
 
 NAMES = [
     *(name.lower() for name in protocol.REQUEST_HEADERS),
@@ -28,13 +32,19 @@ values = st.one_of(
 requests = st.dictionaries(st.sampled_from(NAMES), values)
 
 
+def understood(read: Callable[[dict[str, str]], T], request: dict[str, str]) -> T | None:
+    """What a request asks for; None if it is refused. With any other error the test fails."""
+    try:
+        return read(request)
+    except (BadHeader, WrongMediaType):
+        return None
+
+
 @given(request=requests)
 def test_a_post_is_understood_or_refused(request: dict[str, str]) -> None:
     """With a 4xx; what is understood has a length, or says it later, or joins others."""
-    try:
-        wanted = protocol.wanted(request)
-    except ChunkferryError as exc:
-        assert exc.http_status in {400, 415}
+    wanted = understood(protocol.wanted, request)
+    if wanted is None:
         return
     is_final = wanted.concat is not None and wanted.concat.is_final
     assert (wanted.length is None) == (is_final or request.get("upload-defer-length") == "1")
@@ -44,12 +54,8 @@ def test_a_post_is_understood_or_refused(request: dict[str, str]) -> None:
 @given(request=requests)
 def test_a_patch_is_understood_or_refused(request: dict[str, str]) -> None:
     """With a 4xx; what is understood has an offset."""
-    try:
-        added = protocol.addition(request)
-    except ChunkferryError as exc:
-        assert exc.http_status in {400, 415}
-        return
-    assert added.offset == int(request["upload-offset"])
+    added = understood(protocol.addition, request)
+    assert added is None or added.offset == int(request["upload-offset"])
 
 
 @given(version=st.text(max_size=10))

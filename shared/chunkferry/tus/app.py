@@ -98,6 +98,7 @@ class TusApp:
             ],
             middleware=middleware(self.door.settings),
         )
+        without_redirects(self._app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -194,7 +195,18 @@ def beside(other: ASGIApp, path: str = "/files", uploads: TusApp | None = None) 
         path: begins with a slash and ends with none.
         uploads: default: one by the ``CHUNKFERRY_…`` variables.
     """
-    return Starlette(routes=[*mounted(path, uploads or TusApp()), Mount("/", other)])
+    return without_redirects(
+        Starlette(routes=[*mounted(path, uploads or TusApp()), Mount("/", other)])
+    )
+
+
+def without_redirects(app: Starlette) -> Starlette:
+    """``app``, which redirects nobody who came with a slash too many or too few.
+
+    A redirect costs a client its body; and Starlette fails where the query is no UTF-8.
+    """
+    app.router.redirect_slashes = False
+    return app
 
 
 def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:

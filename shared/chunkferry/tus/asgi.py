@@ -14,7 +14,7 @@ from chunkferry import config
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus.app import TusApp, mounted
+from chunkferry.tus.app import TusApp, mounted, without_redirects
 from chunkferry.tus.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
     uploads = TusApp(
         ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
     )
-    return Starlette(routes=[*mounted("/files", uploads)])
+    return without_redirects(Starlette(routes=[*mounted("/files", uploads)]))
 
 
 def named_hooks(name: str) -> Hooks:
