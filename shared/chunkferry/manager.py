@@ -315,6 +315,7 @@ class ChunkManager:
         service = self._known(service or self.service)
         sources.check_number(upload_ids)
         found = sources.check(upload_ids, self._ledger.records.get_all(upload_ids), service)
+        sources.check_there(found)
         length = sources.total_length(found)
         draft = Draft(
             service=service,

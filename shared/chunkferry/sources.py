@@ -62,6 +62,16 @@ def check(
     return sources
 
 
+def check_there(sources: Sequence[ChunkUpload]) -> None:
+    """Raise ``UploadClosed`` if the object of one was taken back.
+
+    Where a join has its bytes already they are not missed; who begins one has none of them.
+    """
+    for source in sources:
+        if source.termination:
+            raise UploadClosed(source.upload_id, "terminated", "be joined")
+
+
 def total_length(sources: Sequence[ChunkUpload]) -> int | None:
     """Bytes of all ``sources`` together; None while that of one is not known."""
     lengths = [source.length for source in sources]

@@ -192,6 +192,23 @@ def test_a_cancelled_partial_fails_the_join_at_once(world: World) -> None:
     )
 
 
+def test_a_part_taken_back_after_it_was_joined_is_not_missed(world: World) -> None:
+    """Its bytes are taken; one taken back before that fails the join."""
+    head, late = world.partial(HEAD), world.partial(None, length=len(TAIL))
+    upload_id = world.concatenate(head, late)
+    too_late = world.concatenate(late, head, filepath="too late")
+    world.work()
+    partial = world.manager.get(head)
+    world.manager.terminate(partial, deleted=False)
+    world.store.delete(partial.filepath)
+    world.manager.terminate(partial, deleted=True)
+    world.manager.append(late, 0, TAIL)
+    world.work()
+    assert (world.state(upload_id), world.stored()) == (State.COMPLETE, HEAD + TAIL)
+    failed = world.manager.get(too_late)
+    assert (failed.state, failed.error_code) == (State.FAILED, "integrity")
+
+
 def test_an_expired_partial_fails_the_join(hasty: World) -> None:
     """Its producer went silent: nothing more is to come."""
     late = hasty.partial(None)
@@ -357,7 +374,7 @@ def test_partials_go_after_the_join(world: World) -> None:
     upload_id = world.concatenate(world.partial(HEAD), world.partial(TAIL))
     world.work()
     assert len(world.leftovers()) == 2
-    assert sum(world.sweep(61).discarded for _ in range(2)) == 2
+    assert sum(world.sweep(60).discarded for _ in range(3)) == 2
     assert world.leftovers() == []
     assert (world.book.joins, world.book.partials, world.book.graves) == ({}, {}, {})
     assert [upload.upload_id for upload in world.manager.list_uploads()] == [upload_id]
@@ -370,6 +387,8 @@ def test_an_unused_partial_goes_in_the_end(world: World) -> None:
     world.sweep(timedelta(hours=23).total_seconds())
     assert len(world.leftovers()) == 1
     world.sweep(timedelta(hours=2).total_seconds())
+    for _ in range(130):
+        world.sweep(60)
     assert world.leftovers() == []
     assert world.book.partials == {}
 
@@ -382,6 +401,40 @@ def test_an_unfinished_partial_goes_by_its_own_silence(hasty: World) -> None:
         hasty.sweep()
     assert hasty.state(upload_id) is State.EXPIRED
     assert (hasty.leftovers(), hasty.store.sessions, hasty.book.partials) == ([], {}, {})
+
+
+def test_a_long_outage_does_not_cost_a_join_its_parts(hasty: World) -> None:
+    """No worker looked for longer than parts are kept: the first sweep has them joined."""
+    hasty.sweep()
+    upload_id = hasty.concatenate(hasty.partial(HEAD), hasty.partial(TAIL))
+    hasty.waker.take_joins()
+    hasty.sweep(150)
+    for _ in range(3):
+        hasty.sweep()
+    assert hasty.state(upload_id) is State.COMPLETE
+    assert hasty.stored() == HEAD + TAIL
+
+
+def test_a_part_stays_while_a_join_needs_it(hasty: World) -> None:
+    """However long no turn at the join took place, though sweeps went on."""
+    upload_id = hasty.concatenate(hasty.partial(HEAD))
+    hasty.waker.take_joins()
+    for _ in range(5):
+        hasty.ledger.joins.linger(upload_id, timedelta(seconds=50), waiting=True)
+        hasty.sweep(40)
+    hasty.sweep(40)
+    assert hasty.stored() == HEAD
+
+
+def test_silence_is_forgiven_before_a_join_too(hasty: World) -> None:
+    """While everything was down, nobody could have joined: as long again is time for that."""
+    hasty.sweep()
+    head = hasty.partial(HEAD)
+    hasty.sweep(150)
+    hasty.sweep(50)
+    upload_id = hasty.concatenate(head)
+    hasty.work()
+    assert hasty.state(upload_id) is State.COMPLETE
 
 
 def test_an_object_that_cannot_be_removed_is_tried_again(world: World) -> None:
@@ -407,8 +460,8 @@ def test_one_partial_can_be_joined_into_two(world: World) -> None:
     world.work()
     assert world.state(second) is State.COMPLETE
     assert (world.stored("one"), world.stored("two")) == (HEAD, b"x" + HEAD)
-    for _ in range(3):
-        world.sweep(61)
+    for _ in range(4):
+        world.sweep(60)
     assert world.leftovers() == []
 
 
@@ -447,6 +500,8 @@ def test_what_cannot_be_joined_is_refused(world: World) -> None:
     head = world.partial(HEAD)
     gone = world.partial(None)
     world.manager.cancel(gone)
+    taken_back = world.partial(TAIL)
+    world.manager.terminate(world.manager.get(taken_back), deleted=True)
     ordinary = world.manager.create("ordinary").upload_id
     joined = world.concatenate(head, filepath="joined")
     elsewhere = world.manager.create_partial(1, service="other").upload_id
@@ -458,6 +513,7 @@ def test_what_cannot_be_joined_is_refused(world: World) -> None:
         ([joined], InvalidArgument),
         ([elsewhere], InvalidArgument),
         ([gone], UploadClosed),
+        ([head, taken_back], UploadClosed),
         ([head, "1-" + "0" * 32], UploadNotFound),
         (["no id"], UploadNotFound),
         (huge, LengthMismatch),

@@ -43,14 +43,20 @@ class Partials:
             )
             joins.forget_partial(upload_id)
             return False
-        if not upload.has_ended:
-            # It ends by itself one day, by its producer's silence if by nothing else.
+        if not upload.has_ended or self._is_needed(upload):
+            # It ends by itself one day, by its producer's silence if by nothing else; and so does
+            # what is joined from it, which nobody may have looked at for long.
             joins.keep([upload], self._settings.incomplete_upload_expiry)
             return False
         if upload.is_complete:
             self._remove_object(upload)
         joins.discard(upload)
         return upload.is_complete
+
+    def _is_needed(self, upload: ChunkUpload) -> bool:
+        """True if an upload that is joined from it has not ended."""
+        finals = self._ledger.records.get_all(upload.finals)
+        return any(final is not None and not final.has_ended for final in finals)
 
     def _remove_object(self, upload: ChunkUpload) -> None:
         # Its path is nobody else's, and is never used again: no need to look whose object it is.

@@ -77,7 +77,9 @@ class Sweep:
         for upload_id in self._in_turn(self._ledger.joins.due()):
             if not self._guarded(self._join, upload_id, report):
                 break
-        for upload_id in self._in_turn(self._ledger.joins.spent()):
+        # Nobody could have joined them while everything was down.
+        spent = [] if forgiven_ms else self._ledger.joins.spent()
+        for upload_id in self._in_turn(spent):
             self._guarded(self._discard, upload_id, report)
         report.told = self._have_it_told()
         return report
