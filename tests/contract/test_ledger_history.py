@@ -217,6 +217,17 @@ def test_a_told_record_has_its_usual_time(told_world: World) -> None:
     assert list(told_world.ledger.records.list_uploads()) == []
 
 
+def test_no_key_outlasts_a_told_record(redis_world: RedisWorld) -> None:
+    """Nor does the set it is in."""
+    redis_world.change(on_complete="package:function")
+    upload_id = redis_world.complete()
+    turn = begin(redis_world, upload_id)
+    assert redis_world.ledger.telling.end(turn, "", None) is Told.OVER
+    left = redis_world.expiring()
+    assert keys.ended(keys.shard_of(upload_id)) in left
+    assert max(left.values()) <= 3_600_000
+
+
 def test_an_upload_from_before_is_told_of_when_it_ends(world: World) -> None:
     """It began where nobody listened."""
     upload_id = world.completing()

@@ -21,6 +21,7 @@ if pause < 0 and ended(intake.state) then
     redis.call('PEXPIRE', name, left)
   end
   redis.call('ZADD', key.ended, 'XX', int(t + num(left)), arg.upload_id)
+  bound_ended(key, t)
   if redis.call('GET', key.path) == arg.upload_id then redis.call('PEXPIRE', key.path, left) end
   return {'over'}
 end
