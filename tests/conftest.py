@@ -22,4 +22,5 @@ pytest_plugins = [
     "tests.servers.rabbitmq",
     "tests.sites",
     "tests.servers.front",
+    "tests.clients.tusjs",
 ]

@@ -7,13 +7,9 @@ outside of the checkout.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -25,13 +21,11 @@ from urllib.parse import urlencode
 
 import pytest
 from azure.storage.blob import ContainerClient
+from tests import packages
 from tests.servers.ceph import free_ports
 from tests.waiting import wait_until
 
 from chunkferry_worker import tether
-
-#: What has to be installed.
-PROGRAMS = ("node", "npm")
 
 ACCOUNT = "chunkferrytests"
 #: No secret: it opens this emulator only.
@@ -39,7 +33,6 @@ KEY = "Y2h1bmtmZXJyeS10ZXN0cy1vZi10aGUtYXp1cmUtc3RvcmU="
 CONTAINER = "chunkferry"
 
 _FOLDER = Path(__file__).parent / "npm"
-_FILES = ("package.json", "package-lock.json")
 #: Node needs a while on a busy machine.
 _START_SECONDS = 120.0
 
@@ -80,38 +73,10 @@ class AzureServer:
         return {"AZURE_STORAGE_KEY": KEY}
 
 
-def missing_programs() -> list[str]:
-    """What would have to be installed."""
-    return [program for program in PROGRAMS if shutil.which(program) is None]
-
-
 def installed() -> Path:
     """Azurite's program; installed first, if it is not yet."""
-    content = b"".join((_FOLDER / name).read_bytes() for name in _FILES)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chunkferry"
-    folder = cache / f"azurite-{hashlib.sha256(content).hexdigest()[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        # Test runs side by side install it once.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            _install(folder)
+    folder = packages.installed(_FOLDER)
     return folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-
-
-def _install(folder: Path) -> None:
-    unfinished = folder.with_suffix(".new")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    for name in _FILES:
-        shutil.copy(_FOLDER / name, unfinished)
-    # Nothing of a package is run: the server needs none of their build steps.
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-    done = subprocess.run(command, cwd=unfinished, capture_output=True, text=True, check=False)
-    if done.returncode:
-        msg = f"npm ci failed with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}"
-        raise RuntimeError(msg)
-    unfinished.rename(folder)
 
 
 @contextmanager
@@ -122,7 +87,7 @@ def running(folder: Path) -> Iterator[AzureServer]:
     flags = ["--skipApiVersionCheck", "--disableTelemetry", "--silent", "--inMemoryPersistence"]
     with (folder / "azurite.log").open("wb") as log:
         process = tether.spawn(
-            ["node", str(installed()), *arguments, *flags],
+            [packages.program("node"), str(installed()), *arguments, *flags],
             stdout=log,
             stderr=log,
             env={**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
@@ -145,7 +110,7 @@ def _answers(port: int) -> bool:
 @pytest.fixture(scope="session")
 def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """Azurite; installed from npm when it is first asked for."""
-    if missing := missing_programs():
+    if missing := packages.missing_programs():
         reason = f"needs Azurite; not installed: {', '.join(missing)}"
         if os.environ.get("CI"):
             pytest.fail(reason)
@@ -164,7 +129,7 @@ def azurite(azurite_server: AzureServer, monkeypatch: pytest.MonkeyPatch) -> Azu
 
 def main() -> None:
     """Run a server until Ctrl-C."""
-    if missing := missing_programs():
+    if missing := packages.missing_programs():
         sys.exit(f"not installed: {', '.join(missing)}")
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus import protocol
+from chunkferry.tus import protocol, rufh
 from chunkferry.tus.door import Door
+from chunkferry.tus.draft import Draft
 from chunkferry.tus.hooks import Hooks
 from chunkferry.tus.middleware import HeaderLimit, MethodOverride, Proxies
 from chunkferry.tus.reception import Reception
@@ -45,8 +46,8 @@ class Dialect(Protocol):
     #: Headers of every answer.
     marks: Mapping[str, str]
 
-    def about(self) -> Response:
-        """What this server can do."""
+    def about(self) -> Mapping[str, str]:
+        """What this server can do, as header fields."""
 
     async def create(self, request: Request) -> Response:
         """Begin an upload."""
@@ -56,6 +57,9 @@ class Dialect(Protocol):
 
     async def head(self, request: Request) -> Response:
         """Tell where to go on."""
+
+    async def unfinished(self, request: Request) -> Response | None:
+        """What GET tells of an upload that is not complete; None to leave that to others."""
 
     async def remove(self, request: Request) -> Response:
         """Have the upload removed."""
@@ -89,7 +93,11 @@ class TusApp:
             ConfigError: a setting is unusable.
         """
         self.door = Door(manager or ChunkManager(settings=settings), hooks or Hooks())
-        self._tus1 = Tus1(self.door, Reception(self.door))
+        reception = Reception(self.door)
+        self._tus1 = Tus1(self.door, reception)
+        self._drafts = {
+            version: Draft(self.door, reception, version) for version in rufh.VERSIONS.values()
+        }
         self._app = Starlette(
             routes=[
                 Route("/", _Resource(self._collection, self._dialect)),
@@ -105,16 +113,26 @@ class TusApp:
             scope = {**scope, "path": scope["path"] + "/"}
         await self._app(scope, receive, send)
 
-    def _dialect(self, request: Request) -> Dialect:  # noqa: ARG002 - the other one is to come
+    def _dialect(self, request: Request) -> Dialect:
         """The protocol that the client speaks."""
-        return self._tus1
+        fields = request.scope["headers"]
+        if "tus-resumable" in request.headers:
+            return self._tus1
+        if request.method in {"POST", "PATCH"} and not rufh.speaks(fields):
+            return self._tus1  # it says what the request lacks
+        return self._drafts[rufh.version_of(fields)]
+
+    def _about(self) -> Response:
+        """OPTIONS: who asks need not say which protocol it speaks."""
+        both = {**self._drafts[rufh.NEWEST].about(), **self._tus1.about()}
+        return Response(status_code=204, headers=both)
 
     async def _collection(self, request: Request, dialect: Dialect) -> Response:
         match request.method:
             case "POST":
                 return await dialect.create(request)
             case "OPTIONS":
-                return dialect.about()
+                return self._about()
         raise MethodNotAllowed(request.method, "POST, OPTIONS")
 
     async def _upload(self, request: Request, dialect: Dialect) -> Response:
@@ -125,8 +143,11 @@ class TusApp:
                 return await dialect.append(request)
             case "DELETE":
                 return await dialect.remove(request)
+            case "GET":
+                if (unfinished := await dialect.unfinished(request)) is not None:
+                    return unfinished
             case "OPTIONS":
-                return dialect.about()
+                return self._about()
         raise MethodNotAllowed(request.method, "HEAD, PATCH, DELETE, OPTIONS")
 
 
@@ -161,8 +182,8 @@ def middleware(settings: Settings) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=settings.http_cors_origins,
             allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"],
-            allow_headers=protocol.REQUEST_HEADERS,
-            expose_headers=protocol.RESPONSE_HEADERS,
+            allow_headers=[*protocol.REQUEST_HEADERS, *rufh.REQUEST_HEADERS],
+            expose_headers=[*protocol.RESPONSE_HEADERS, *rufh.RESPONSE_HEADERS],
             max_age=86400,
         ),
         Middleware(MethodOverride),

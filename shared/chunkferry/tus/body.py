@@ -65,21 +65,21 @@ class Body:
         receive: Receive,
         *,
         patience: float,
-        most: int | None = None,
-        what: str = "the body",
+        most: int,
+        excess: ChunkferryError,
     ) -> None:
         """Read from ``receive``.
 
         Args:
             receive: of the ASGI application.
             patience: seconds within which the client has to send something.
-            most: bytes it may have; None for any number.
-            what: has so many, for the error.
+            most: bytes it may have.
+            excess: what to raise if it has more.
         """
         self._receive = receive
         self._patience = patience
         self._most = most
-        self._what = what
+        self._excess = excess
         self._pieces: list[bytes] = []
         self._size = 0
         self._total = 0
@@ -91,8 +91,8 @@ class Body:
     async def arriving(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """Lumps of the body, while it is being read ahead.
 
-        Iterating raises ``Disconnected``, ``SlowBody`` or ``TooLarge`` after the last byte that
-        came before.
+        Iterating raises ``Disconnected``, ``SlowBody`` or the error of an excess after the last
+        byte that came before.
         """
         reading = asyncio.create_task(self._read())
         try:
@@ -137,8 +137,8 @@ class Body:
             if since >= _TRICKLE:
                 since, deadline = 0, time.monotonic() + self._patience
             self._total += len(piece)
-            if self._most is not None and self._total > self._most:
-                raise TooLarge(self._what, self._most)
+            if self._total > self._most:
+                raise self._excess
             if not piece:
                 continue
             self._pieces.append(piece)

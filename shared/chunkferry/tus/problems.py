@@ -20,6 +20,7 @@ from chunkferry.errors import (
     LengthMismatch,
     NotDurable,
     OffsetMismatch,
+    UploadError,
 )
 from chunkferry.tus.digests import DigestInvalid, DigestUnsupported
 from chunkferry.tus.protocol import WrongMediaType
@@ -68,7 +69,9 @@ def problem(
     if type(error) in _TYPES:
         name, title, status = _TYPES[type(error)]
         members = {"type": f"{_REGISTRY}{name}", "title": title, **members}
-    headers = {**version.completeness_field(is_complete=False), **_offset(error)}
+    # Whoever is told "complete" and an error knows that sending more would not help (4.4).
+    is_complete = isinstance(error, UploadError)
+    headers = {**version.completeness_field(is_complete=is_complete), **_offset(error)}
     if isinstance(error, WrongMediaType):  # RFC 5789, section 2.2
         headers["Accept-Patch"] = PARTIAL
     if most is not None and status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

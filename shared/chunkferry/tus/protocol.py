@@ -70,7 +70,8 @@ class WrongVersion(ChunkferryError):
     http_status = 412
 
     def __init__(self, version: str) -> None:
-        super().__init__(f"Tus-Resumable must be {VERSION}, not {version[:20]!r}")
+        came = f"not {version[:20]!r}" if version else "or Upload-Complete ?0 or ?1; none came"
+        super().__init__(f"Tus-Resumable must be {VERSION}, {came}")
         self.headers = {"Tus-Version": VERSION}
 
 

@@ -25,6 +25,7 @@ from chunkferry.errors import (
     UploadError,
 )
 from chunkferry.metadata import check_content_type
+from chunkferry.parts import MAX_LENGTH
 from chunkferry.state import State
 from chunkferry.tus.body import Body, Disconnected, SlowBody, TooLarge
 from chunkferry.tus.door import Door
@@ -51,6 +52,10 @@ class StillStoring(ChunkferryError):
             f"{upload.stored} of {upload.length} bytes were stored within {seconds:g} s: "
             "send the last byte again"
         )
+
+
+#: Told of the offset that was reached.
+Progress = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +137,7 @@ class Reception:
         *,
         announced: int | None = None,
         expected: Expected | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Take the bytes of a request in; return the offset of the byte that follows them.
 
@@ -141,10 +147,12 @@ class Reception:
             offset: where the first byte belongs.
             announced: bytes of the body, if its client said so.
             expected: a checksum that has to hold before any byte counts.
+            progress: called as bytes are accepted, with the offset of the byte that follows.
 
         Raises:
             OffsetMismatch: these are not the bytes that follow.
-            LengthMismatch, TooLarge: more than the upload may have.
+            LengthMismatch: they go beyond the end of the file; those before it are kept.
+            TooLarge: more than the upload may have.
             ChecksumMismatch: nothing was accepted.
             Disconnected, SlowBody: what came before is kept, unless there is a checksum.
             Backpressure, RedisUnavailable: no room, or no Redis, within
@@ -154,33 +162,37 @@ class Reception:
             raise OffsetMismatch(self.offset(upload), offset)
         if upload.state in _LOST:
             raise UploadClosed(upload.upload_id, upload.state)
-        most = max_size(upload) if upload.length is None else upload.length
-        if announced is not None and most is not None and offset + announced > most:
-            raise LengthMismatch(
-                f"the upload may have {most} bytes, but this body ends at {offset + announced}"
-            )
+        most, excess = _room(upload)
+        if offset + (announced or 0) > most:
+            raise excess
         body = Body(
             receive,
             patience=self._settings.http_body_timeout_seconds,
-            most=None if most is None else most - offset,
-            what="the rest of this upload",
+            most=most - offset,
+            excess=excess,
         )
         async with body.arriving() as lumps:
             if expected is not None:
                 limit = self._settings.http_checksum_limit
                 async with staged(lumps, expected, limit, self._door.call) as verified:
-                    return await self._append_all(upload, offset, verified)
-            return await self._append_all(upload, offset, lumps)
+                    return await self._append_all(upload, offset, verified, progress)
+            return await self._append_all(upload, offset, lumps, progress)
 
     async def _append_all(
-        self, upload: ChunkUpload, offset: int, lumps: AsyncIterator[bytes]
+        self,
+        upload: ChunkUpload,
+        offset: int,
+        lumps: AsyncIterator[bytes],
+        progress: Progress | None,
     ) -> int:
         broken: ChunkferryError | None = None
         try:
             async for lump in lumps:
                 await self._append(upload, offset, lump)
                 offset += len(lump)
-        except (Disconnected, SlowBody, TooLarge) as exc:
+                if progress is not None:
+                    await progress(offset)
+        except (Disconnected, SlowBody, TooLarge, LengthMismatch) as exc:
             broken = exc
         if self._settings.waits_for_durability:
             # Also of a connection that broke: what the next HEAD request tells is to be safe.
@@ -220,12 +232,14 @@ class Reception:
         To clients an offset that equals the length means that all is well. Where that is to mean
         ``stored``, the last byte is asked for again until the object is in the store.
         """
-        held_back = (
+        return max(0, upload.received - self._holds_back(upload))
+
+    def _holds_back(self, upload: ChunkUpload) -> bool:
+        return (
             self._settings.http_ack == "stored"
             and upload.received == upload.length
             and not upload.is_complete
         )
-        return max(0, upload.received - held_back)
 
     async def settle(self, upload_id: str, offset: int) -> ChunkUpload:
         """The upload, once its client may be told that it has come as far as ``offset``.
@@ -242,7 +256,8 @@ class Reception:
         pause = _PAUSE
         while True:
             upload = await self._door.call(self._manager.get, upload_id)
-            if offset <= self.offset(upload):
+            is_end = offset == upload.length and self._holds_back(upload)
+            if offset <= upload.received and not is_end:
                 return upload
             if upload.state is State.FAILED:
                 raise UploadError(f"upload {upload_id} failed: {upload.error}")
@@ -252,6 +267,17 @@ class Reception:
                 raise StillStoring(upload, seconds)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _MAX_PAUSE)
+
+
+def _room(upload: ChunkUpload) -> tuple[int, ChunkferryError]:
+    """Bytes that the upload may have, and what is raised of more."""
+    if upload.length is not None:
+        return upload.length, LengthMismatch(
+            f"the file has {upload.length} bytes, and this body goes beyond them"
+        )
+    most = max_size(upload)
+    most = MAX_LENGTH if most is None else most
+    return most, TooLarge("this upload", most)
 
 
 def notes(principal: Principal, most: int | None) -> dict[str, str]:

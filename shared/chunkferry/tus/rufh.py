@@ -63,6 +63,8 @@ class Version:
     is_inverted: bool = False
     #: True if a PATCH has to be of the media type ``PARTIAL``.
     has_media_type: bool = True
+    #: True if interim answers may tell of progress.
+    has_progress: bool = True
 
     def completes(self, fields: Fields) -> bool | None:
         """Whether the content ends the file; None if the field is absent or to be ignored."""
@@ -80,9 +82,13 @@ VERSIONS: Final = {
     version.number: version
     for version in (
         Version(
-            number=3, completeness="Upload-Incomplete", is_inverted=True, has_media_type=False
+            number=3,
+            completeness="Upload-Incomplete",
+            is_inverted=True,
+            has_media_type=False,
+            has_progress=False,
         ),  # -01
-        Version(number=4, has_media_type=False),  # -02
+        Version(number=4, has_media_type=False, has_progress=False),  # -02
         Version(number=5, has_media_type=False),  # -03
         Version(number=6),  # -04, -05
         Version(number=7),  # -06 to -08
@@ -143,8 +149,7 @@ class Request:
                 goes beyond it (section 4.4).
             UploadClosed: the upload is deactivated.
         """
-        if upload.state in _DEACTIVATED:
-            raise UploadClosed(upload.upload_id, upload.state)
+        require_active(upload)
         if self.offset is not None and self.offset != offset:
             raise OffsetMismatch(offset, self.offset)
         _require_same(self.length, upload.length)
@@ -168,6 +173,12 @@ class Request:
         return end
 
 
+def require_active(upload: ChunkUpload) -> None:
+    """Raise ``UploadClosed`` if the upload was cancelled or has expired (sections 4.1.1, 4.5)."""
+    if upload.state in _DEACTIVATED:
+        raise UploadClosed(upload.upload_id, upload.state, "go on")
+
+
 def speaks(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if a request with content is one of this protocol, and not of tus 1.0.0.
 
@@ -189,6 +200,11 @@ def speaks(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def version_of(headers: Iterable[tuple[bytes, bytes]]) -> Version:
     """How to answer a request without content, such as HEAD and DELETE."""
     return _version(Fields(headers))
+
+
+def names_version(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """True if the client says that it speaks the draft, in whatever version."""
+    return Fields(headers).integer(INTEROP) is not None
 
 
 def read(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Request:
@@ -336,3 +352,15 @@ def interim_headers(request: Request, *, location: str, most: Limits) -> dict[st
         "Location": location,
         "Upload-Limit": most.field(),
     }
+
+
+def progress_headers(request: Request, offset: int) -> dict[str, str] | None:
+    """What such an answer tells later, while content comes: how far it has come.
+
+    Returns:
+        The fields, without ``Location`` (section 4.4); None as for ``interim_headers``, and for
+        versions that have no such answer.
+    """
+    if request.named not in VERSIONS or not request.version.has_progress:
+        return None
+    return {INTEROP: str(request.named), "Upload-Offset": str(offset)}

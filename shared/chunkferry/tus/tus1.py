@@ -35,16 +35,13 @@ class Tus1:
         self._door = door
         self._reception = reception
 
-    def about(self) -> Response:
+    def about(self) -> Mapping[str, str]:
         """OPTIONS: what this server can do. Needs neither a version nor an upload."""
         settings = self._door.settings
-        return Response(
-            status_code=204,
-            headers=protocol.about_server(
-                max_size=settings.http_max_size or None,
-                concatenates=False,
-                trailers=settings.http_trailers,
-            ),
+        return protocol.about_server(
+            max_size=settings.http_max_size or None,
+            concatenates=False,
+            trailers=settings.http_trailers,
         )
 
     async def create(self, request: Request) -> Response:
@@ -118,6 +115,9 @@ class Tus1:
             status_code=200,
             headers=protocol.about_upload(upload, self._reception.offset(upload)),
         )
+
+    async def unfinished(self, request: Request) -> None:
+        """GET is not of tus."""
 
     async def remove(self, request: Request) -> Response:
         """DELETE: have the upload removed (204)."""
