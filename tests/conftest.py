@@ -23,4 +23,5 @@ pytest_plugins = [
     "tests.sites",
     "tests.servers.front",
     "tests.clients.tusjs",
+    "tests.clients.tuspy",
 ]

@@ -37,11 +37,17 @@ class Front:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._address: tuple[str, int] = self._listening.getsockname()
 
     @property
     def url(self) -> str:
         """Without a slash at the end."""
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        return f"http://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{self._address[0]}:{self._address[1]}"
 
     @property
     def files(self) -> str:
@@ -55,7 +61,9 @@ class Front:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; where it was, if its address was let go."""
+        if self._listening.fileno() == -1:
+            self._listening = socket.create_server(self._address, backlog=512)
         descriptor = self._listening.fileno()
         with self.log.open("ab") as out:
             self._process = tether.spawn(
