@@ -77,10 +77,15 @@ class Site:
         return sum(not entry.done for entry in read_journal(self.journal))
 
 
+def new_site(redis_url: str, folder: Path) -> Site:
+    """A deployment around a Redis server; its objects go to ``folder``."""
+    env = {**QUICK, "CHUNKFERRY_REDIS_URL": redis_url, "PYTHONPATH": str(Path.cwd())}
+    made = Site(folder, env)
+    made.witness()
+    return made
+
+
 @pytest.fixture
 def real_site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
     """A site of the test's own."""
-    env = {**QUICK, "CHUNKFERRY_REDIS_URL": fresh_redis().url, "PYTHONPATH": str(Path.cwd())}
-    made = Site(tmp_path, env)
-    made.witness()
-    return made
+    return new_site(fresh_redis().url, tmp_path)

@@ -21,7 +21,8 @@ from tusclient.uploader import AsyncUploader, Uploader
 
 def told(**line: object) -> None:
     """Print one line."""
-    print(json.dumps(line), flush=True)
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
 
 
 def uploader(asked: dict[str, Any]) -> Uploader | AsyncUploader:

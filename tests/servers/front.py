@@ -112,20 +112,27 @@ class StartFront(Protocol):
         """Start one more front door with these ``CHUNKFERRY_…`` variables."""
 
 
-@pytest.fixture
-def start_front(tmp_path: Path) -> Iterator[StartFront]:
-    """Starts front doors that end with the test."""
+@contextlib.contextmanager
+def fronts(folder: Path) -> Iterator[StartFront]:
+    """Starts front doors that end with the block; their logs are in ``folder``."""
     with contextlib.ExitStack() as stack:
         count = 0
 
         def start(env: Mapping[str, str]) -> Front:
             nonlocal count
             count += 1
-            front = Front(env, tmp_path / f"front{count}.log")
+            front = Front(env, folder / f"front{count}.log")
             stack.callback(front.close)
             front.start()
             return front
 
+        yield start
+
+
+@pytest.fixture
+def start_front(tmp_path: Path) -> Iterator[StartFront]:
+    """Starts front doors that end with the test."""
+    with fronts(tmp_path) as start:
         yield start
 
 
