@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib
 import json
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 PACKAGES = ("chunkferry", "chunkferry_worker")
@@ -49,6 +51,17 @@ def import_everything() -> None:
         check(f"{name} is typed", resources.files(name).joinpath("py.typed").is_file())
     scripts = [f for f in resources.files("chunkferry.lua").iterdir() if f.name.endswith(".lua")]
     check(f"{len(scripts)} Lua scripts are in the wheel", scripts)
+    page = resources.files("chunkferry.tus").joinpath("page")
+    check_page(page.joinpath("index.html").read_text(), page.joinpath("vendor"))
+
+
+def check_page(html: str, vendor: Traversable) -> None:
+    """The page is there, and the library from npm is the one whose digest it names."""
+    library = vendor.joinpath("tus.min.js")
+    check("the page's upload library is in the wheel", library.is_file())
+    digest = base64.b64encode(hashlib.sha384(library.read_bytes()).digest()).decode()
+    check(f"the page expects its sha384-{digest}", f'integrity="sha384-{digest}"' in html)
+    check("its licences are there", vendor.joinpath("LICENCES.txt").read_text())
 
 
 @contextmanager

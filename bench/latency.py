@@ -51,6 +51,10 @@ class _TimedWaker:
         self.moments.setdefault(upload_id, time.monotonic())
         return self._inner.wake(upload_id)
 
+    def join(self, upload_id: str) -> bool:
+        """Send the request on."""
+        return self._inner.join(upload_id)
+
 
 def delays(deployment: Deployment, size: int, count: int) -> Delays:
     """Send ``count`` files of ``size`` bytes, one after the other, to a store that takes note."""

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.servers.sentinel",
     "tests.servers.s3",
     "tests.servers.azurite",
+    "tests.servers.browser",
     "tests.servers.backends",
     "tests.servers.stores",
     "tests.servers.workers",
@@ -22,6 +23,7 @@ pytest_plugins = [
     "tests.servers.rabbitmq",
     "tests.sites",
     "tests.servers.front",
+    "tests.servers.receiver",
     "tests.clients.tusjs",
     "tests.clients.tuspy",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from chunkferry.services import Heartbeat, Part, StoredObject, StoredPart
 from chunkferry.testing import MemoryFileService, MemoryStore
@@ -33,6 +34,14 @@ class FaultyStore(MemoryStore):
 
     def chunk_file_service(self) -> MemoryFileService:
         return _FaultyService(self)
+
+    def download_range(self, filepath: str, writer: BinaryIO, start: int, finish: int) -> None:
+        with self.call("download_range"):
+            super().download_range(filepath, writer, start, finish)
+
+    def delete(self, filepath: str) -> None:
+        with self.call("delete"):
+            super().delete(filepath)
 
     @contextmanager
     def call(self, name: str) -> Iterator[None]:

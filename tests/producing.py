@@ -20,6 +20,7 @@ from chunkferry.services import ChunkStore, Ledger
 from chunkferry.storage import Stores
 from chunkferry.testing import ManualClock, MemoryLedger, MemoryStore, RecordingWaker
 from chunkferry_worker.drain import Drain
+from chunkferry_worker.join import Join
 
 PART = 5 * MIB
 
@@ -53,9 +54,12 @@ class Site:
         """Answer all wake-ups, as workers do, until there is none."""
         stores = OneStore(self.store, self.settings)
         drain = Drain(self.ledger, stores, self.waker, self.settings, worker="w")
-        while arrived := self.waker.take():
+        join = Join(self.ledger, stores, self.waker, self.settings)
+        while (arrived := self.waker.take()) or self.waker.joins:
             for upload_id in arrived:
                 drain.run(upload_id)
+            for upload_id in self.waker.take_joins():
+                join.run(upload_id)
 
     def in_background(self, call: Callable[[], object]) -> threading.Thread:
         """Do it beside the test."""

@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -59,9 +60,13 @@ class Site:
 
     def settings(self) -> Settings:
         """What the site's producers have set."""
-        fields = {name.removeprefix("CHUNKFERRY_").lower(): v for name, v in self.env.items()}
+        fields: dict[str, Any] = {
+            name.removeprefix("CHUNKFERRY_").lower(): v for name, v in self.env.items()
+        }
         fields.pop("pythonpath", None)
-        fields["services"] = json.loads(self.env["CHUNKFERRY_SERVICES"])
+        for name in ("services", "webhook_urls", "webhook_secrets"):
+            if name in fields:
+                fields[name] = json.loads(fields[name])
         return load(**fields)
 
     def manager(self, *, lose_wake_ups: bool = False) -> ChunkManager:
@@ -77,8 +82,8 @@ class Site:
         return sum(not entry.done for entry in read_journal(self.journal))
 
 
-def new_site(redis_url: str, folder: Path) -> Site:
-    """A deployment around a Redis server; its objects go to ``folder``."""
+def site_in(folder: Path, redis_url: str) -> Site:
+    """A site with its objects in ``folder``."""
     env = {**QUICK, "CHUNKFERRY_REDIS_URL": redis_url, "PYTHONPATH": str(Path.cwd())}
     made = Site(folder, env)
     made.witness()
@@ -88,4 +93,4 @@ def new_site(redis_url: str, folder: Path) -> Site:
 @pytest.fixture
 def real_site(fresh_redis: FreshRedis, tmp_path: Path) -> Site:
     """A site of the test's own."""
-    return new_site(fresh_redis().url, tmp_path)
+    return site_in(tmp_path, fresh_redis().url)

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from chunkferry import parts
+from chunkferry import parts, webhooks
 from chunkferry.errors import ConfigError
 
 #: What must fit into a window beside a whole part: the largest transaction of an append.
@@ -135,6 +135,9 @@ class Settings(BaseSettings):
         default_factory=list,
         description="principals who may see, cancel and requeue all uploads, as JSON",
     )
+    http_metrics_open: bool = Field(
+        False, description="`/metrics` for everybody, instead of administrators only"
+    )
     http_hooks: str = Field(
         "", description="hooks of the front door as `module:attribute`; see http.md"
     )
@@ -172,6 +175,35 @@ class Settings(BaseSettings):
     )
     http_trailers: bool = Field(
         False, description="whether the HTTP server hands on what follows a body; uvicorn does"
+    )
+    http_download: Literal["proxy", "redirect"] = Field(
+        "proxy", description="finished objects: served by the front door, or by signed URLs"
+    )
+    http_event_readers: PositiveInt = Field(
+        1000, description="connections per process that may read the news of uploads"
+    )
+    webhook_urls: list[SecretStr] = Field(
+        default_factory=list,
+        description="where changes of uploads are posted to, as JSON; https, see webhooks.md",
+    )
+    webhook_secrets: list[SecretStr] = Field(
+        default_factory=list,
+        description="keys that posts are signed with, as JSON: `whsec_` and base64 each",
+    )
+    webhook_allow_private: bool = Field(
+        default=False, description="whether to post to private addresses, and without TLS"
+    )
+    webhook_give_up: Span = Field(
+        timedelta(days=3), description="age of a change after which it becomes a dead letter"
+    )
+    webhook_slots: PositiveInt = Field(
+        1, description="deliveries at once in one worker, so that they leave room for uploads"
+    )
+    on_complete: str = Field(
+        "", description="`package.module:callable` that workers call with each complete upload"
+    )
+    on_complete_seconds: PositiveFloat = Field(
+        300.0, description="how long it may take; after that another worker calls it again"
     )
     shards: int = Field(64, ge=1, le=16384, description="key groups; fixed once data exists")
 
@@ -236,6 +268,16 @@ class Settings(BaseSettings):
         longest = max(self.incomplete_upload_expiry, self.failed_upload_expiry)
         return longest + self.result_ttl + timedelta(seconds=2 * self.lease_seconds)
 
+    @property
+    def tells(self) -> bool:
+        """True if anybody is to be told of changes."""
+        return bool(self.webhook_urls or self.on_complete)
+
+    @cached_property
+    def untold_ttl(self) -> timedelta:
+        """How long an ended upload's record stays at most while somebody is still to be told."""
+        return self.webhook_give_up + self.result_ttl
+
     def changed(self, **fields: object) -> Settings:
         """These settings with some fields set otherwise; raises as ``load``."""
         return load(**{**self.model_dump(), **fields})
@@ -249,6 +291,17 @@ class Settings(BaseSettings):
                     yield name, {key: without_secrets(url) for key, url in self.services.items()}
                 case _:
                     yield name, value
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Settings:
+        if self.webhook_urls and not self.webhook_secrets:
+            msg = "webhook_urls needs webhook_secrets: what is posted is signed"
+            raise ValueError(msg)
+        for secret in self.webhook_secrets:
+            webhooks.key(secret.get_secret_value())
+        for url in self.webhook_urls:
+            webhooks.check_url(url.get_secret_value(), allow_private=self.webhook_allow_private)
+        return self
 
     @model_validator(mode="after")
     def _window_holds_a_part(self) -> Settings:

@@ -7,6 +7,7 @@ one of them: an S3 key has up to 1024 bytes, a file name up to 255.
 from __future__ import annotations
 
 import re
+import secrets
 import unicodedata
 from typing import Final
 
@@ -19,6 +20,10 @@ MAX_COMPONENT_BYTES: Final = 255
 #: First component that belongs to chunkferry itself: unfinished files live there.
 RESERVED: Final = ".chunkferry"
 
+#: How the paths of partial uploads begin: their objects wait there to be joined with others.
+PARTIALS: Final = ".partials/"
+
+_PARTIAL: Final = re.compile(re.escape(PARTIALS) + "[0-9a-f]{32}")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 #: Neither is a character, and XML, hence an S3 listing, cannot carry them.
 _NOT_CHARACTERS: Final = frozenset("\ufffe\uffff")
@@ -33,6 +38,27 @@ def check_filepath(filepath: str) -> str:
     if reason := _fault(filepath):
         raise InvalidPath(filepath, reason)
     return filepath
+
+
+def check_destination(filepath: str) -> str:
+    """``filepath`` itself, if an upload of its own may go there.
+
+    Raises:
+        InvalidPath: as ``check_filepath``; or partial uploads' objects are there.
+    """
+    if check_filepath(filepath).partition("/")[0].casefold() == PARTIALS.rstrip("/"):
+        raise InvalidPath(filepath, f"must not start with {PARTIALS!r}, which is reserved")
+    return filepath
+
+
+def new_partial() -> str:
+    """A fresh, unguessable path for the object of a partial upload."""
+    return f"{PARTIALS}{secrets.token_hex(16)}"
+
+
+def is_partial(filepath: str) -> bool:
+    """True if ``filepath`` may come from ``new_partial``."""
+    return _PARTIAL.fullmatch(filepath) is not None
 
 
 def is_filepath(text: str) -> bool:

@@ -17,6 +17,12 @@ from chunkferry.errors import UploadNotFound
 LAYOUT: Final = "cf:layout"
 #: HASH: when a sweep last looked, and until when silence is forgiven. Permanent.
 SWEPT: Final = "cf:swept"
+#: HASH: what all processes have counted, for metrics alone. Permanent.
+TALLY: Final = "cf:tally"
+#: STREAM: what could not be told, capped; vanishes 30 days after the newest.
+LETTERS: Final = "cf:dead_letters"
+#: STREAM: dead letters that are to be sent once more, capped; vanishes 30 days after the newest.
+AGAIN: Final = "cf:letters_again"
 
 #: How every key begins, and nothing else that is sent to Redis before one.
 BEGINNINGS: Final = ("{cf:", "cf:")
@@ -107,3 +113,18 @@ def ended(shard: int) -> str:
 def graves(shard: int) -> str:
     """ZSET: ended uploads -> when to look once more for late effects at the store (ms)."""
     return f"{{cf:{shard}}}:graves"
+
+
+def telling(shard: int) -> str:
+    """ZSET: uploads of which somebody is to be told -> when to look for news of them (ms)."""
+    return f"{{cf:{shard}}}:telling"
+
+
+def joins(shard: int) -> str:
+    """ZSET: uploads that are joined from others -> next moment to look at them (ms)."""
+    return f"{{cf:{shard}}}:joins"
+
+
+def partials(shard: int) -> str:
+    """ZSET: uploads to be joined into others -> when their objects are not needed any more (ms)."""
+    return f"{{cf:{shard}}}:partials"

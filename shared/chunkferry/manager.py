@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import BinaryIO, Final
 
 import redis as redis_py
 from redis.cluster import RedisCluster
 
-from chunkferry import config, connection, parts, wakeup
+from chunkferry import config, connection, families, parts, sources, wakeup
 from chunkferry.config import Settings
 from chunkferry.errors import (
     InvalidArgument,
@@ -27,14 +27,16 @@ from chunkferry.errors import (
     UploadClosed,
     UploadNotFound,
 )
-from chunkferry.filepath import check_filepath
+from chunkferry.filepath import check_destination, check_filepath, new_partial
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
-from chunkferry.moves import Draft
+from chunkferry.moves import Created, Draft
+from chunkferry.news import News
 from chunkferry.notifier import Notifier
 from chunkferry.sender import Sender
 from chunkferry.services import Ledger, Waker
 from chunkferry.state import State
+from chunkferry.tally import Tally
 from chunkferry.upload import ChunkUpload
 
 #: What Redis takes for the id of a stream's entry.
@@ -81,7 +83,8 @@ class ChunkManager:
         self.settings = (settings or config.load()).changed(**changes)
         self.service = service
         self._ledger = ledger or _ledger(redis, self.settings)
-        self._sender = Sender(self._ledger, self.settings, self._wake)
+        self._tally = Tally(self._ledger.totals)
+        self._sender = Sender(self._ledger, self.settings, self._wake, self._tally)
         self._waker = waker
         self._ready = False
         self._stop = threading.Event()
@@ -224,7 +227,7 @@ class ChunkManager:
         self.init()
         draft = Draft(
             service=self._known(service or self.service),
-            filepath=check_filepath(filepath),
+            filepath=check_destination(filepath),
             length=filesize,
             grid=parts.plan(filesize, self.chunk_size),
             expiry=self.settings.incomplete_upload_expiry,
@@ -234,15 +237,104 @@ class ChunkManager:
             lasting=lasting,
             idempotency_key=check_idempotency_key(idempotency_key),
         )
-        created = self._ledger.intake.create(draft)
-        if created.wake:
-            self._wake(created.upload_id)
-        self._keep(created.upload_id, repeatable=bool(idempotency_key))
-        upload = self._ledger.records.get(created.upload_id)
+        created, upload = self._begin(draft)
         if created.existed and filesize not in {None, upload.length}:
             raise LengthMismatch(
                 f"the upload of this idempotency key has {upload.length} bytes, not {filesize}"
             )
+        return upload
+
+    def create_partial(
+        self,
+        filesize: int | None = None,
+        *,
+        service: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
+        lasting: timedelta | None = None,
+    ) -> ChunkUpload:
+        """Begin an upload whose object is only there to be joined with others.
+
+        It takes data as any other; see ``create`` for the arguments. Once complete, its object
+        waits for ``settings.incomplete_upload_expiry``, at a path of its own in the store, and is
+        removed then, or soon after the upload that ``concatenate`` made of it is complete.
+
+        Raises:
+            ChunkferryError: as ``create``.
+        """
+        self.init()
+        draft = Draft(
+            service=self._known(service or self.service),
+            filepath=new_partial(),
+            length=filesize,
+            grid=parts.plan(filesize, self.chunk_size),
+            expiry=self.settings.incomplete_upload_expiry,
+            metadata=check_metadata(metadata or {}),
+            notes=dict(notes or {}),
+            keep=self.settings.incomplete_upload_expiry,
+            lasting=lasting,
+        )
+        return self._begin(draft)[1]
+
+    def concatenate(
+        self,
+        filepath: str,
+        upload_ids: Sequence[str],
+        *,
+        service: str | None = None,
+        content_type: str = "",
+        metadata: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
+        idempotency_key: str = "",
+        lasting: timedelta | None = None,
+    ) -> ChunkUpload:
+        """Begin an upload that workers join from partial ones; see ``create`` for the rest.
+
+        Some of them may still take data: what is there is joined, and the rest waits. If one
+        fails or is removed, so does the joined upload: it fails, and its ``error`` says why.
+        Whose uploads may be joined is for the caller to say, and whether their store can
+        (``storage.capabilities.can_concatenate``): where it cannot, the upload fails.
+
+        Args:
+            filepath: where the object goes, relative to the store's root.
+            upload_ids: partial uploads of the same service, in order. One may come twice.
+            service: name of the store.
+            content_type: the object's MIME type.
+            metadata: kept with the object where the store can.
+            notes: kept with the upload's record, not with the object.
+            idempotency_key: the same key for the same path continues the same upload.
+            lasting: how long joining may take in all, waiting included; None for any time.
+
+        Raises:
+            UploadNotFound, UploadClosed: one of ``upload_ids`` is not known, or cannot go on.
+            InvalidArgument: one is not partial or elsewhere, or another join has this key.
+            LengthMismatch: together they are too long.
+            ChunkferryError: as ``create``.
+        """
+        self.init()
+        service = self._known(service or self.service)
+        sources.check_number(upload_ids)
+        found = sources.check(upload_ids, self._ledger.records.get_all(upload_ids), service)
+        length = sources.total_length(found)
+        draft = Draft(
+            service=service,
+            filepath=check_destination(filepath),
+            length=length,
+            grid=parts.plan(length, self.chunk_size),
+            expiry=self.settings.incomplete_upload_expiry,
+            content_type=check_content_type(content_type),
+            metadata=check_metadata(metadata or {}),
+            notes=dict(notes or {}),
+            sources=tuple(upload_ids),
+            lasting=lasting,
+            idempotency_key=check_idempotency_key(idempotency_key),
+        )
+        _, upload = self._begin(draft)
+        if upload.sources != draft.sources:
+            raise InvalidArgument("the upload of this idempotency key is joined from others")
+        self._ledger.joins.link(upload_ids, upload.upload_id)
+        if self._waker is not None:
+            self._waker.join(upload.upload_id)
         return upload
 
     def append(
@@ -326,10 +418,19 @@ class ChunkManager:
             InvalidArgument: ``after`` never was an event's id.
             UploadNotFound: there is no such upload.
         """
-        if after is not None and not _EVENT_ID.fullmatch(after):
-            raise InvalidArgument(f"after must be the event_id of a status, not {after!r}")
+        _check_event_id(after)
         self.get(upload_id)
         return Notifier(self._ledger.records, upload_id, after)
+
+    def news(self, upload_id: str, after: str | None = None) -> News:
+        """The events of an upload, for readers that wait by themselves; see ``watch``.
+
+        Raises:
+            InvalidArgument: ``after`` never was an event's id.
+        """
+        _check_event_id(after)
+        self.init()
+        return News(self._ledger.records, upload_id, after)
 
     def cancel(self, upload_id: str) -> None:
         """Have the upload removed, here and at its store. Asking twice is fine.
@@ -365,6 +466,18 @@ class ChunkManager:
             if state in {None, upload.state} and service in {None, upload.service}:
                 yield upload
 
+    # --- for operators -----------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """All that is known of the uploads, for front doors that show it."""
+        return self._ledger
+
+    @property
+    def tally(self) -> Tally:
+        """What this process has counted, for front doors that count as well."""
+        return self._tally
+
     # --- life cycle --------------------------------------------------------------------------
 
     def init(self) -> None:
@@ -380,13 +493,17 @@ class ChunkManager:
         # No lock: threads that come at once all check, and nobody waits for another's network.
         if self._ready:
             return
-        if isinstance(self._ledger, RedisLedger):
-            self._ledger.records.require_usable()
-            self._ledger.intake.require_durability()
+        self.require_usable()
         if self._waker is None:
             wakeup.require_celery()
             self._waker = wakeup.ProducerWaker(self.settings.broker)
         self._ready = True
+
+    def require_usable(self) -> None:
+        """Check Redis, each time this is called; raises as ``init``, but for ``MissingExtra``."""
+        if isinstance(self._ledger, RedisLedger):
+            self._ledger.records.require_usable()
+            self._ledger.intake.require_durability()
 
     def run_uploader(self) -> None:
         """Run a Celery worker and beat inside this process until ``shutdown``.
@@ -409,6 +526,16 @@ class ChunkManager:
         self._stop.set()
 
     # --- inside ------------------------------------------------------------------------------
+
+    def _begin(self, draft: Draft) -> tuple[Created, ChunkUpload]:
+        """Begin what ``draft`` says, or find that it had begun before."""
+        created = self._ledger.intake.create(draft)
+        if not created.existed:
+            self._tally.count(families.UPLOADS_CREATED, draft.service)
+        if created.wake:
+            self._wake(created.upload_id)
+        self._keep(created.upload_id, repeatable=bool(draft.idempotency_key))
+        return created, self._ledger.records.get(created.upload_id)
 
     def _send(
         self,
@@ -456,7 +583,7 @@ class ChunkManager:
 
     def _wake(self, upload_id: str) -> None:
         if self._waker is not None:
-            self._waker.wake(upload_id)
+            wakeup.CountedWaker(self._waker, self._tally, "producer").wake(upload_id)
 
     def _known(self, service: str) -> str:
         if service not in self.settings.services:
@@ -468,3 +595,8 @@ def _ledger(client: str | redis_py.Redis | RedisCluster | None, settings: Settin
     if client is None or isinstance(client, str):
         return RedisLedger(connection.connect(settings.redis_url), settings)
     return RedisLedger(connection.adopt(client), settings)
+
+
+def _check_event_id(event_id: str | None) -> None:
+    if event_id is not None and not _EVENT_ID.fullmatch(event_id):
+        raise InvalidArgument(f"after must be the event_id of a status, not {event_id!r:.100}")

@@ -1,23 +1,36 @@
-"""The backlog as Prometheus metrics, for any registry: a command's, or a front door's.
+"""Backlog and totals as Prometheus metrics, for any registry: a command's, or a front door's.
 
-Importing this needs the extra ``metrics``. It knows nothing of Redis: whoever mounts it brings what
-reads the backlog, which is asked when somebody scrapes.
+Importing this needs the extra ``metrics``. It knows nothing of Redis: whoever mounts it brings
+what reads them, which is asked when somebody scrapes.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from chunkferry import families
 from chunkferry.errors import ChunkferryError, ConfigError, MissingExtra
 
 try:
-    from prometheus_client import CollectorRegistry, generate_latest, start_http_server
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client import (
+        CONTENT_TYPE_LATEST,
+        CollectorRegistry,
+        generate_latest,
+        start_http_server,
+    )
+    from prometheus_client.core import (
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+        Metric,
+    )
     from prometheus_client.registry import Collector
 except ModuleNotFoundError as exc:
     raise MissingExtra("metrics", "metrics") from exc
@@ -27,71 +40,108 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: For so many seconds an answer serves all who ask: the uploads are looked at one by one for it.
+#: For so many seconds an answer serves all who ask.
 _FRESH: Final = 1.0
+#: And for so many times as long as it took: many uploads, which are looked at one by one, cost
+#: Redis a fifth of its time at most.
+_REST: Final = 4.0
+
+#: Of Prometheus' text format.
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+#: Reads all fields of the totals, such as ``Totals.read``.
+ReadTotals = Callable[[], Mapping[str, int]]
 
 
 class BacklogCollector(Collector):
     """Reads the backlog for whoever scrapes, once a second at most. Thread-safe."""
 
-    def __init__(self, read: Callable[[], Backlog]) -> None:
-        """Read with ``read``, such as ``Ledger.health.backlog``."""
+    def __init__(self, read: Callable[[], Backlog], totals: ReadTotals | None = None) -> None:
+        """Read with ``read``, such as ``Ledger.health.backlog``.
+
+        ``totals`` reads what all processes have counted, such as ``Ledger.totals.read``; None to
+        leave that out.
+        """
         self._read = read
+        self._totals = totals
+        # Those who come while it is being read wait, and take that answer: a crowd costs Redis
+        # no more than one of them.
         self._lock = threading.Lock()
-        self._known: Backlog | None = None
+        self._known: tuple[Backlog, Mapping[str, int] | None] | None = None
         self._good_until = 0.0
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """All metrics; ``chunkferry_up`` alone, and 0, while the backlog cannot be read."""
-        backlog = self._backlog()
+    def collect(self) -> Iterator[Metric]:
+        """All metrics; ``chunkferry_up`` alone, and 0, while they cannot be read."""
+        known = self._fresh()
         yield GaugeMetricFamily(
             "chunkferry_up",
             "1 if the Redis of the uploads answered.",
-            value=0 if backlog is None else 1,
+            value=0 if known is None else 1,
         )
-        if backlog is not None:
-            yield from _families(backlog)
+        if known is not None:
+            backlog, totals = known
+            yield from _gauges(backlog)
+            if totals is not None:
+                yield from map(partial(_counted, totals), families.ALL)
 
-    def _backlog(self) -> Backlog | None:
-        # Those who come while it is being read wait, and take that answer: a crowd costs Redis no
-        # more than one of them.
+    def _fresh(self) -> tuple[Backlog, Mapping[str, int] | None] | None:
         with self._lock:
-            if time.monotonic() >= self._good_until:
+            began = time.monotonic()
+            if began >= self._good_until:
                 self._known = self._asked()
-                self._good_until = time.monotonic() + _FRESH
+                now = time.monotonic()
+                # A failure costs Redis nothing, and is to be over as soon as it is.
+                rest = (now - began) * _REST if self._known else 0.0
+                self._good_until = now + max(_FRESH, rest)
             return self._known
 
-    def _asked(self) -> Backlog | None:
+    def _asked(self) -> tuple[Backlog, Mapping[str, int] | None] | None:
         try:
-            return self._read()
+            # In this order: where Redis does not answer it is waited for only once.
+            return self._read(), None if self._totals is None else self._totals()
         except ChunkferryError as exc:
             log.warning(
-                "The backlog cannot be read: %s", exc, extra={"action": "scrape", "error": exc.code}
+                "The metrics cannot be read: %s",
+                exc,
+                extra={"action": "scrape", "error": exc.code},
             )
             return None
 
 
-def registry(read: Callable[[], Backlog]) -> CollectorRegistry:
-    """A registry with the metrics of the backlog that ``read`` reads, and no others."""
+def registry(read: Callable[[], Backlog], totals: ReadTotals | None = None) -> CollectorRegistry:
+    """A registry with these metrics, and no others.
+
+    Args:
+        read: reads the backlog, such as ``Ledger.health.backlog``.
+        totals: reads what was counted, such as ``Ledger.totals.read``; None to leave it out.
+    """
     found = CollectorRegistry()
-    found.register(BacklogCollector(read))
+    found.register(BacklogCollector(read, totals))
     return found
 
 
-def text(backlog: Backlog) -> str:
-    """The metrics of one backlog in Prometheus' text format."""
-    return generate_latest(registry(lambda: backlog)).decode()
+def text(backlog: Backlog, totals: Mapping[str, int] | None = None) -> str:
+    """The metrics of one moment in Prometheus' text format."""
+    read = None if totals is None else lambda: totals
+    return exposition(registry(lambda: backlog, read)).decode()
+
+
+def exposition(found: CollectorRegistry) -> bytes:
+    """The metrics of a registry in Prometheus' text format, which is of ``CONTENT_TYPE``."""
+    return generate_latest(found)
 
 
 @contextmanager
-def serving(read: Callable[[], Backlog], host: str, port: int) -> Iterator[int]:
+def serving(
+    read: Callable[[], Backlog], host: str, port: int, *, totals: ReadTotals | None = None
+) -> Iterator[int]:
     """Serve the metrics by HTTP from a thread; yields the port, also where it was 0 for any.
 
     Raises:
         ConfigError: nobody can listen there.
     """
     try:
-        server, thread = start_http_server(port, host, registry(read))
+        server, thread = start_http_server(port, host, registry(read, totals))
     except OSError as exc:
         raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
     try:
@@ -102,7 +152,25 @@ def serving(read: Callable[[], Backlog], host: str, port: int) -> Iterator[int]:
         thread.join()
 
 
-def _families(backlog: Backlog) -> Iterator[GaugeMetricFamily]:
+def _counted(totals: Mapping[str, int], family: families.Family) -> Metric:
+    name = f"chunkferry_{family.name}"
+    if family.bounds:
+        histogram = HistogramMetricFamily(name, family.help, labels=family.labels)
+        for labels, found in families.distributions(family, totals):
+            buckets = [(_bound(bound), count) for bound, count in found.buckets.items()]
+            histogram.add_metric(labels, buckets, found.total)
+        return histogram
+    counter = CounterMetricFamily(name, family.help, labels=family.labels)
+    for labels, count in families.counts(family, totals):
+        counter.add_metric(labels, count)
+    return counter
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if math.isinf(seconds) else str(float(seconds))
+
+
+def _gauges(backlog: Backlog) -> Iterator[Metric]:
     uploads = GaugeMetricFamily(
         "chunkferry_uploads", "Uploads that have not ended, by state.", labels=["state"]
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from chunkferry.parts import Grid
 from chunkferry.state import State
+from chunkferry.upload import ChunkUpload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,10 @@ class Draft:
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: Of whoever takes the uploads in, such as whose it is; not kept with the object.
     notes: Mapping[str, str] = field(default_factory=dict)
+    #: The uploads it is joined from, in this order; none for one that a producer sends.
+    sources: tuple[str, ...] = ()
+    #: How long its object waits to be joined with others, if that is what it is for.
+    keep: timedelta | None = None
     #: How long it may take to receive all, however busy its producer is; None for any time.
     lasting: timedelta | None = None
     #: The same non-empty key for the same path means the same upload, unless that was removed.
@@ -51,6 +56,8 @@ class Accepted:
     received: int
     #: True if a wake-up is to be sent.
     wake: bool
+    #: How many of the bytes were new, for those who count; 0 where they had come before.
+    added: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,3 +122,51 @@ class Rousing(StrEnum):
     IDLE = "idle"
     WAKE = "wake"  #: a wake-up is to be sent
     EXPIRED = "expired"  #: its producer went silent; a wake-up is to be sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The turn to tell of an upload's changes."""
+
+    upload: ChunkUpload
+    #: Fences the turn.
+    nonce: str
+    #: What whoever had the turn before wanted remembered; empty at first.
+    told: str
+    #: When it began, by the server's clock.
+    began: datetime
+
+
+class Told(StrEnum):
+    """How a turn of telling ended."""
+
+    MORE = "more"  #: something has changed meanwhile
+    LATER = "later"  #: something is left, or may come
+    OVER = "over"  #: the upload has ended, and all is told
+    FENCED = "fenced"  #: another teller has the turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A change that somebody could not be told of."""
+
+    #: In the list of dead letters; empty before it is there.
+    letter_id: str = ""
+    #: Of the event, as receivers get it.
+    event_id: str
+    #: Such as ``upload.complete``.
+    kind: str
+    #: Whom it was for: a name that holds no secret.
+    sink: str
+    #: What tellers know that receiver by.
+    sink_name: str
+    #: Number of the change it tells of.
+    index: int
+    #: What became of the last try, in a sentence.
+    error: str
+    #: Tries in all.
+    attempts: int
+    #: When it was given up.
+    time: datetime
+    #: The upload as it was then.
+    upload: ChunkUpload

@@ -21,15 +21,14 @@ from chunkferry.errors import (
     UploadError,
     UploadNotFound,
 )
+from chunkferry.news import News
 from chunkferry.services import Records
-from chunkferry.state import TERMINAL, State
+from chunkferry.state import State
 from chunkferry.status import UPLOAD_COMPLETE, UploadStatus, UploadStatusCode
 from chunkferry.stream import Event
 
 #: How long one read waits for news: also how soon ``close`` and ``fail`` are noticed.
 _BLOCK_MS: Final = 500
-#: How often a silent upload is looked up, in seconds: it may have vanished with its events.
-_LOOK_EVERY: Final = 5.0
 
 
 class Notifier:
@@ -49,12 +48,11 @@ class Notifier:
         """
         self.upload_id = upload_id
         self._records = records
-        self._after = after
+        self._news = News(records, upload_id, after)
         self._pending: deque[UploadStatus] = deque()
         self._ended = False
         self._closed = threading.Event()
         self._failure: Exception | None = None
-        self._looked_at = -_LOOK_EVERY
 
     def __iter__(self) -> Iterator[UploadStatus]:
         return self
@@ -117,7 +115,7 @@ class Notifier:
             return None
         if not self._pending:
             failed = self._failure
-            self._pending.extend([self._error(failed)] if failed else self._news(block_ms))
+            self._pending.extend([self._error(failed)] if failed else self._told(block_ms))
         if not self._pending:
             return None
         status = self._pending.popleft()
@@ -126,39 +124,16 @@ class Notifier:
             self._pending.clear()
         return status
 
-    def _news(self, block_ms: int) -> list[UploadStatus]:
+    def _told(self, block_ms: int) -> list[UploadStatus]:
         try:
-            if self._after is None:
-                # The position comes first: what happens in between is told twice, not never.
-                position = self._records.last_event_id(self.upload_id)
-                statuses = [self._status(self._present(position))]
-            elif events := self._records.events(self.upload_id, self._after, block_ms):
-                position = events[-1].event_id
-                statuses = [self._status(event) for event in events]
-            elif time.monotonic() < self._looked_at + _LOOK_EVERY:
-                return []
-            else:
-                position, present = self._after, self._present(self._after)
-                self._looked_at = time.monotonic()
-                # Nothing follows the end: who knows it already is told once more.
-                statuses = [self._status(present)] if present.state in TERMINAL else []
+            events = self._news.look(block_ms)
+            statuses = [self._status(event) for event in events]
         except UploadNotFound as exc:
             return [self._error(exc)]
         # Last of all: Redis may go away above, and no news be lost by it.
-        self._after = position
+        if events:
+            self._news.after = events[-1].event_id
         return statuses
-
-    def _present(self, position: str) -> Event:
-        upload = self._records.get(self.upload_id)
-        return Event(
-            event_id=position,
-            state=upload.state,
-            received=upload.received,
-            stored=upload.stored,
-            length=upload.length,
-            error=upload.error,
-            error_code=upload.error_code,
-        )
 
     def _status(self, event: Event) -> UploadStatus:
         code, message = UploadStatusCode.PROGRESS, ""
@@ -196,5 +171,5 @@ class Notifier:
             code=UploadStatusCode.ERROR,
             message=str(error),
             error=error,
-            event_id=self._after or "0",
+            event_id=self._news.after or "0",
         )

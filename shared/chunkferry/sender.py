@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import BinaryIO, Final
 
-from chunkferry import checksums, chunks
+from chunkferry import checksums, chunks, families
 from chunkferry.config import Settings
 from chunkferry.errors import (
     Backpressure,
@@ -23,6 +23,7 @@ from chunkferry.moves import Accepted
 from chunkferry.parts import Grid
 from chunkferry.services import Ledger
 from chunkferry.state import State
+from chunkferry.tally import Tally
 from chunkferry.upload import ChunkUpload
 
 #: Shortest and longest pause between two looks for room, in seconds.
@@ -35,12 +36,23 @@ _GRIDS: Final = 4096
 class Sender:
     """Sends to any number of uploads. Thread-safe."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, wake: Callable[[str], object]) -> None:
-        """``wake`` gets the id of an upload that workers can go on with."""
+    def __init__(
+        self, ledger: Ledger, settings: Settings, wake: Callable[[str], object], tally: Tally
+    ) -> None:
+        """Send through ``ledger``.
+
+        Args:
+            ledger: where uploads are.
+            settings: how long to wait for room.
+            wake: gets the id of an upload that workers can go on with.
+            tally: counts the bytes.
+        """
+        self._tally: Final = tally
         self._intake: Final = ledger.intake
         self._settings: Final = settings
         self._wake: Final = wake
-        self._grid: Final = lru_cache(maxsize=_GRIDS)(ledger.records.grid)
+        self._records: Final = ledger.records
+        self._grid: Final = lru_cache(maxsize=_GRIDS)(self._grid_of)
 
     def append(
         self,
@@ -102,11 +114,19 @@ class Sender:
                 f"the file was announced with {upload.length} bytes, but there are more"
             ) from exc
 
+    def _grid_of(self, upload_id: str) -> Grid:
+        """The grid of an upload that takes a producer's data."""
+        upload = self._records.get(upload_id)
+        if upload.sources:
+            raise InvalidArgument(f"upload {upload_id} is joined from others, and takes no data")
+        return upload.grid
+
     def _append_all(self, upload_id: str, offset: int, view: memoryview, deadline: float) -> int:
         """Accept ``view``, batch by batch; return the new offset."""
         received, grid = offset, self._grid(upload_id)
         for start, pieces in chunks.batches(grid, offset, view):
             accepted = self._append(upload_id, start, pieces, grid, deadline)
+            self._tally.count(families.BYTES_RECEIVED, by=accepted.added)
             if accepted.wake:
                 self._wake(upload_id)
             received = accepted.received

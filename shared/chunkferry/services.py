@@ -9,7 +9,7 @@ always holds the same bytes (``chunkferry.parts``). Services translate foreign e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from os import PathLike
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
         Deferral,
         Draft,
         Ending,
+        Letter,
         Recording,
         Release,
         Rousing,
         Standing,
+        Told,
+        Turn,
     )
     from chunkferry.notifier import Notifier
     from chunkferry.parts import Grid
@@ -304,6 +307,17 @@ class Waker(Protocol):
         Never raises, never blocks for long.
         """
 
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload from others; as ``wake`` in all else."""
+
+
+@runtime_checkable
+class Herald(Protocol):
+    """Has workers tell of changes. Without it, a waker leaves them to those that come by."""
+
+    def tell(self) -> bool:
+        """Ask for somebody to look what is to be told; True if a message was sent. Never raises."""
+
 
 class ChunkService(Protocol):
     """Uploading in chunks, resumable."""
@@ -510,11 +524,62 @@ class Agenda(Protocol):
         """Nothing of it is left there."""
 
 
+class Joins(Protocol):
+    """The moves of uploads that are joined from others, and of those others.
+
+    A joined upload takes its bytes by ``Intake.append`` like any other: whoever joins needs no
+    lease, and two who do it at once do no harm.
+    """
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Joined uploads to look at now."""
+
+    def linger(self, upload_id: str, pause: timedelta, *, waiting: bool = False) -> None:
+        """Look at a joined upload again after ``pause``.
+
+        ``waiting``: others are still being received, so it must not expire for its silence.
+        """
+
+    def forget(self, upload_id: str) -> None:
+        """Nothing is left to be done for a joined upload, nor for those it is joined from."""
+
+    def link(self, partial_ids: Sequence[str], final_id: str) -> None:
+        """Note that ``final_id`` needs partial uploads: it is told when one of them ends."""
+
+    def give_up(self, upload_id: str, error_code: str, error: str) -> bool:
+        """Fail an upload that cannot be joined until ``requeue``; False if it takes no data."""
+
+    def spent(self, limit: int = 100) -> list[str]:
+        """Partial uploads whose objects are not needed any more."""
+
+    def keep(self, uploads: Sequence[ChunkUpload], span: timedelta, final_id: str = "") -> None:
+        """Keep the objects of partial uploads for ``span`` from now, and their records for longer.
+
+        Nothing where ``final_id``, which asks for it, is not noted: it has let them go before.
+        """
+
+    def spend(self, uploads: Sequence[ChunkUpload], final_id: str, *, whole: bool) -> None:
+        """Note that ``final_id`` needs partial uploads no more.
+
+        ``whole``: because it has their bytes, so they may go once no other needs them; not before
+        late requests of dead workers have come to an end.
+        """
+
+    def discard(self, upload: ChunkUpload) -> None:
+        """The object of a partial upload is gone: forget it. Nothing if it has not ended."""
+
+    def forget_partial(self, upload_id: str) -> None:
+        """Nothing is known of a partial upload any more."""
+
+
 class Records(Protocol):
     """Questions about uploads."""
 
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; raises ``UploadNotFound``."""
+
+    def get_all(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
+        """Each upload as it is at one moment, in this order; None for those that are not known."""
 
     def find(self, service: str, filepath: str) -> ChunkUpload | None:
         """The newest upload to a path, ended or not."""
@@ -544,6 +609,58 @@ class Health(Protocol):
         """
 
 
+class Totals(Protocol):
+    """What all processes have counted together, for metrics: nothing is decided by it."""
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Add to the fields that ``families`` names, to all of them or none.
+
+        Raises:
+            RedisUnavailable: or that only the answer got lost.
+        """
+
+    def read(self) -> dict[str, int]:
+        """All fields, in one round trip."""
+
+
+class Telling(Protocol):
+    """Whom to tell of which change. An upload is told of by one teller at a time."""
+
+    def due(self, limit: int = 100) -> list[str]:
+        """Uploads that may have news."""
+
+    def begin(self, upload_id: str, nonce: str, span: timedelta) -> Turn | None:
+        """Take the turn for ``span``; None if another has it, or the upload is gone."""
+
+    def note(self, turn: Turn, told: str, span: timedelta) -> bool:
+        """Remember ``told`` and keep the turn; False if another one has it by now."""
+
+    def end(self, turn: Turn, told: str, pause: timedelta | None) -> Told:
+        """Let the turn go. ``pause`` is until the next look; None if all changes are told.
+
+        Once the upload has ended and all is told, its record has the rest of ``result_ttl``.
+        """
+
+
+class Letters(Protocol):
+    """What could not be told: kept for 30 days, the newest of them."""
+
+    def add(self, letter: Letter) -> None:
+        """One more."""
+
+    def dead(self) -> list[Letter]:
+        """All that wait for somebody to decide, oldest first."""
+
+    def send_again(self, letter: Letter) -> None:
+        """Have a dead letter told once more."""
+
+    def waiting(self, limit: int = 10) -> list[Letter]:
+        """Letters to be told once more."""
+
+    def settle(self, letter: Letter, error: str = "") -> None:
+        """A letter of ``waiting`` was told, or is dead again with ``error``."""
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -560,12 +677,28 @@ class Ledger(Protocol):
         """For the sweep."""
 
     @property
+    def joins(self) -> Joins:
+        """For uploads that are joined from others."""
+
+    @property
     def records(self) -> Records:
         """For everybody."""
 
     @property
     def health(self) -> Health:
         """For operators."""
+
+    @property
+    def totals(self) -> Totals:
+        """For metrics."""
+
+    @property
+    def telling(self) -> Telling:
+        """For whoever tells of changes."""
+
+    @property
+    def letters(self) -> Letters:
+        """For what could not be told."""
 
 
 # --- whole objects ----------------------------------------------------------------------------
@@ -736,6 +869,28 @@ class RangeService(Protocol):
             FileNotFoundError: there is no such object, whatever the range.
             IntegrityError: the object changed meanwhile.
             InvalidArgument: not 0 <= start <= finish.
+        """
+
+
+@runtime_checkable
+class VersionService(Protocol):
+    """Reads of exactly the version that ``head`` told of, at the reader's pace.
+
+    Without it, a front door serves whole objects, and no ranges of them.
+    """
+
+    def read_version(
+        self, filepath: str, etag: str, start: int, finish: int
+    ) -> Generator[bytes, None, None]:
+        """The bytes [start, finish) of the version ``etag``, piece by piece, 2 MiB at most each.
+
+        Nothing is asked for before the first step, nor read ahead of the reader, who may pause
+        for any time between two steps, and closes the generator. No deadline counts here.
+        The caller knows the size: 0 <= start <= finish <= size.
+
+        Raises:
+            FileNotFoundError: by the first step: there is no such object.
+            IntegrityError: by any step: it is another version by now.
         """
 
 

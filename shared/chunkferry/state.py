@@ -33,6 +33,7 @@ class Move(StrEnum):
     FAIL = "fail"
     DEFER = "defer"
     ACQUIRE = "acquire"
+    GIVE_UP = "give_up"
     CANCEL = "cancel"
     ROUSE = "rouse"
     REQUEUE = "requeue"
@@ -54,6 +55,8 @@ TRANSITIONS: Final = MappingProxyType(
         (_S.COMPLETING, Move.FINISH): frozenset({_S.COMPLETE}),
         (_S.ABORTING, Move.FINISH): frozenset({_S.EXPIRED, _S.CANCELLED, _S.COMPLETE}),
         (_S.RECEIVING, Move.FAIL): frozenset({_S.FAILED}),
+        # What it is to be joined from is not to be had.
+        (_S.RECEIVING, Move.GIVE_UP): frozenset({_S.FAILED}),
         (_S.RECEIVED, Move.FAIL): frozenset({_S.FAILED}),
         (_S.COMPLETING, Move.FAIL): frozenset({_S.FAILED}),
         # Retried later, until the attempts are used up.

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from chunkferry.parts import Grid
 from chunkferry.state import TERMINAL, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An upload came into a state."""
+
+    #: From 1, for each upload; never used twice.
+    index: int
+    state: State
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +48,12 @@ class ChunkUpload:
     metadata: Mapping[str, str] = field(default_factory=dict)
     #: Of whoever took the upload in, such as whose it is; not kept with the object.
     notes: Mapping[str, str] = field(default_factory=dict)
+    #: True if its object is only there to be joined into that of another upload.
+    is_partial: bool = False
+    #: The uploads it is joined from, in this order; none if a producer sends its bytes.
+    sources: tuple[str, ...] = ()
+    #: The uploads that need a partial one, to be joined from it.
+    finals: tuple[str, ...] = ()
     created_at: datetime
     #: When the upload is given up if its producer stays silent.
     expiry: datetime
@@ -53,6 +69,11 @@ class ChunkUpload:
     attempts: int = 0
     #: CRC32C of the stored bytes.
     crc32c: int = 0
+    #: What the store calls the object's version; empty unless it is complete and the store tells.
+    etag: str = ""
+    #: Its changes of state, oldest first: the first one and the newest 63. Changes that a worker of
+    #: version 0.1 made are missing, or noted when somebody of a later one came by.
+    history: tuple[Change, ...] = ()
     #: What the store's ``ChunkFileService`` saved to go on with; secret, hence never shown.
     session: str = field(default="", repr=False)
 
@@ -121,6 +142,9 @@ def from_hashes(
         metadata=json.loads(intake["metadata"]),
         # Uploads that began under version 0.1 have none.
         notes=json.loads(intake.get("notes", "{}")),
+        is_partial=int(intake.get("keep_ms", "0")) > 0,
+        sources=tuple(json.loads(intake.get("sources", "[]"))),
+        finals=tuple(intake.get("finals", "").split()),
         created_at=_time(intake["created_at"]),
         expiry=_time(intake["expires_at"]),
         error=work.get("error", ""),
@@ -129,8 +153,16 @@ def from_hashes(
         epoch=int(work.get("epoch", "0")),
         attempts=int(work.get("attempts", "0")),
         crc32c=int(work.get("crc32c", "0")),
+        etag=intake.get("etag", ""),
+        history=tuple(_changes(intake.get("history", ""))),
         session=work.get("session", ""),
     )
+
+
+def _changes(history: str) -> Iterator[Change]:
+    for text in filter(None, history.split(";")):
+        index, state, milliseconds = text.split(":")
+        yield Change(index=int(index), state=State(state), time=_time(milliseconds))
 
 
 def _time(milliseconds: str) -> datetime:

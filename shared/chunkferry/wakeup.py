@@ -12,8 +12,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from chunkferry import broker
+from chunkferry import broker, families
 from chunkferry.errors import MissingExtra
+from chunkferry.services import Herald, Waker
+from chunkferry.tally import Tally
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -22,7 +24,15 @@ log = logging.getLogger(__name__)
 
 #: The task that drains one upload, and the queue its messages go through.
 DRAIN: Final = "chunkferry.drain"
+#: The task that joins an upload from others. Through the same queue: all workers listen there,
+#: and one of an older release drops it, until the sweep sends another.
+JOIN: Final = "chunkferry.join"
 
+#: The task that tells of changes, and its queue: slow receivers must not hold up anything else.
+TELL: Final = "chunkferry.tell"
+
+#: Messages of that queue, above which no more are sent: each asks for the same.
+_ENOUGH: Final = 4
 #: A message nobody took for so long is worth nothing: the sweep has sent others.
 _EXPIRES: Final = 120
 #: After a failed publication the next ones are left to the sweep, for so many seconds.
@@ -99,10 +109,17 @@ class CeleryWaker:
         Never raises. A broker that does not answer costs a few seconds once; until it has had
         time to recover, wake-ups are left to the sweep.
         """
+        return self._send(DRAIN, upload_id)
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload; see ``wake``."""
+        return self._send(JOIN, upload_id)
+
+    def _send(self, task: str, upload_id: str) -> bool:
         if time.monotonic() < self._silent_until:
             return False
         try:
-            self._app.send_task(DRAIN, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
+            self._app.send_task(task, args=[upload_id], queue=DRAIN, expires=_EXPIRES)
         except Exception as exc:
             self._silent_until = time.monotonic() + _PAUSE
             log.warning(
@@ -111,6 +128,33 @@ class CeleryWaker:
             )
             return False
         return True
+
+    def tell(self) -> bool:
+        """Ask for a look at what is to be told; see ``services.Herald``."""
+        if time.monotonic() < self._silent_until:
+            return False
+        try:
+            # Where no worker listens, messages would pile up for ever.
+            if self._waiting() >= _ENOUGH:
+                return False
+            self._app.send_task(TELL, queue=TELL, expires=_EXPIRES)
+        except Exception as exc:
+            log.warning(
+                "The broker did not take a message; the next sweep will send one.",
+                extra={"action": "tell", "error": type(exc).__name__},
+            )
+            return False
+        return True
+
+    def _waiting(self) -> int:
+        with self._app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+            try:
+                channel: Any = connection.default_channel
+                return int(channel.queue_declare(TELL, passive=True).message_count)
+            except Exception:
+                # Transports differ in what they raise for a queue that is not there yet.
+                return 0
 
 
 class ProducerWaker:
@@ -124,16 +168,51 @@ class ProducerWaker:
 
     def wake(self, upload_id: str) -> bool:
         """Ask for a drain of the upload; see ``CeleryWaker.wake``."""
+        return self._of_this_process().wake(upload_id)
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining the upload; see ``CeleryWaker.wake``."""
+        return self._of_this_process().join(upload_id)
+
+    def _of_this_process(self) -> CeleryWaker:
         # No lock, which a fork could leave held: at worst two threads make one each.
         if self._made_by != os.getpid():
             self._waker = CeleryWaker(producer_app(self._broker_url))
             self._made_by = os.getpid()
-        return self._waker.wake(upload_id)
+        return self._waker
+
+
+class CountedWaker:
+    """Counts the wake-ups that another waker sends, or fails to."""
+
+    def __init__(self, waker: Waker, tally: Tally, sender: str) -> None:
+        """Count into ``tally``, as those of ``sender``."""
+        self._waker = waker
+        self._tally = tally
+        self._sender = sender
+
+    def wake(self, upload_id: str) -> bool:
+        """Ask for a drain of the upload; see ``services.Waker``."""
+        taken = self._waker.wake(upload_id)
+        self._tally.count(families.WAKEUPS, self._sender, "yes" if taken else "no")
+        return taken
+
+    def join(self, upload_id: str) -> bool:
+        """Ask for a turn at joining; see ``services.Waker``."""
+        return self._waker.join(upload_id)
+
+    def tell(self) -> bool:
+        """Ask for a look at what is to be told; see ``services.Herald``."""
+        return isinstance(self._waker, Herald) and self._waker.tell()
 
 
 class NoWaker:
     """Sends nothing: all work waits for the sweep."""
 
     def wake(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
+        """Do nothing."""
+        return False
+
+    def join(self, upload_id: str) -> bool:  # noqa: ARG002 - the port's signature
         """Do nothing."""
         return False

@@ -16,7 +16,7 @@ from tests.clients.tuspy import StartTuspy
 from tests.servers.front import TUS, fronts
 from tests.servers.redis import RedisServer
 from tests.servers.workers import workers
-from tests.sites import new_site
+from tests.sites import site_in
 
 from chunkferry.parts import MIB
 
@@ -35,7 +35,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         workers(folder) as start_worker,
     ):
         redis.start()
-        site = new_site(redis.url, folder)
+        site = site_in(folder, redis.url)
         start_worker(site.env)
         with replicas(site, start_front, folder) as found:
             yield found

@@ -43,7 +43,9 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sender(start_tusjs: StartTusJs, start_tuspy: StartTuspy, door: Replicas) -> Callable:
+def sender(
+    start_tusjs: StartTusJs, start_tuspy: StartTuspy, door: Replicas
+) -> Callable[[str], Sender]:
     """Each client by its name, sending to the proxy."""
     return lambda name: Sender(name, start_tusjs, start_tuspy, door.endpoint)
 
@@ -57,7 +59,7 @@ def send(request: pytest.FixtureRequest, sender: Callable[[str], Sender]) -> Sen
 def wait_for_the_middle(door: Replicas, client: Client) -> None:
     """Wait until a part of ``CONTENT`` is there, and its request waits for room."""
     wait_until(
-        lambda: WINDOW - MIB <= door.upload(client.upload_id).received < len(CONTENT),
+        lambda: WINDOW // 2 <= door.upload(client.upload_id).received < len(CONTENT),
         SECONDS,
         what="the window is full",
     )

@@ -81,9 +81,16 @@ def test_metrics_are_served_until_a_signal(
     manager = site.manager(lose_wake_ups=True)
     manager.append(manager.create("a", len(CONTENT)).upload_id, 0, CONTENT[:PART])
     manager.append(manager.create("b", 10).upload_id, 0, b"bytes")
+    manager.tally.flush()
     with exporting(console) as exporter:
         found = exporter.scrape()
         assert exporter.end(number) == 0
+    counted = {name: found.pop(name) for name in list(found) if "_total" in name}
+    assert {name: count for name, count in counted.items() if count} == {
+        "chunkferry_uploads_created_total default": 2,
+        "chunkferry_bytes_received_total": PART + 5,
+        "chunkferry_wakeups_total producer no": 1,
+    }
     assert found.pop("chunkferry_longest_wait_seconds") > 0
     assert found.pop("chunkferry_oldest_due_seconds") >= 0
     assert found.pop("chunkferry_unanswered_wakeups") in {0, 1}

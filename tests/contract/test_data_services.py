@@ -5,6 +5,7 @@ A store takes part in the tests of the Protocols that it implements; see ``tests
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import threading
@@ -24,6 +25,7 @@ from tests.storing import PART, content, read
 from tests.waiting import wait_until
 
 from chunkferry.errors import (
+    IntegrityError,
     InvalidArgument,
     InvalidPath,
     LengthMismatch,
@@ -44,6 +46,7 @@ from chunkferry.services import (
     SignedUrlService,
     SignedUrlUploadService,
     StreamService,
+    VersionService,
 )
 from chunkferry.storage import transfer
 from chunkferry.storage.capabilities import capabilities
@@ -619,6 +622,68 @@ def test_a_stream_of_nothing_is_an_error(backend: Backend) -> None:
     with pytest.raises(FileNotFoundError):
         backend.offering(StreamService).stream("absent", writer)
     assert writer.getvalue() == b""
+
+
+# --- VersionService ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def versions(backend: Backend) -> DataStore:
+    """The store, for reads of one version."""
+    return backend.offering(VersionService)
+
+
+@pytest.mark.parametrize(("start", "finish"), [(0, 0), (0, 1), (3, 7), (9, 10), (0, 10)])
+def test_a_part_of_a_version_is_exact(versions: DataStore, start: int, finish: int) -> None:
+    """[start, finish) of what ``head`` told of."""
+    data = put(versions, "file", b"0123456789")
+    etag = versions.head("file").etag
+    assert data[start:finish] == b"".join(versions.read_version("file", etag, start, finish))
+
+
+def test_a_version_comes_in_pieces(versions: DataStore) -> None:
+    """However large it is, a piece of it fits into the memory of many readers."""
+    data = put(versions, "file", content(PART))
+    pieces = list(versions.read_version("file", versions.head("file").etag, 1, PART))
+    assert data[1:] == b"".join(pieces)
+    assert max(map(len, pieces)) <= 2 * 1024 * 1024
+
+
+def test_another_version_is_not_read(versions: DataStore) -> None:
+    """Not one byte of it."""
+    put(versions, "file", b"first")
+    etag = versions.head("file").etag
+    put(versions, "file", b"other")
+    with pytest.raises(IntegrityError):
+        next(versions.read_version("file", etag, 0, 5))
+
+
+def test_two_versions_are_never_mixed(versions: DataStore) -> None:
+    """A reader that paused gets the rest of its version, or an error."""
+    data = put(versions, "file", content(PART))
+    pieces = versions.read_version("file", versions.head("file").etag, 0, PART)
+    found = next(pieces)
+    put(versions, "file", content(PART))
+    with contextlib.suppress(IntegrityError):
+        for piece in pieces:
+            found += piece
+    assert data.startswith(found)
+
+
+def test_an_absent_version_is_an_error(versions: DataStore) -> None:
+    """Found out by the first step."""
+    with pytest.raises(FileNotFoundError):
+        next(versions.read_version("absent", "some", 0, 1))
+
+
+def test_a_reader_may_stop_early(versions: DataStore) -> None:
+    """Closing ends it; the next one reads from the beginning."""
+    data = put(versions, "file", content(PART))
+    etag = versions.head("file").etag
+    pieces = versions.read_version("file", etag, 0, PART)
+    next(pieces)
+    pieces.close()
+    assert data == b"".join(versions.read_version("file", etag, 0, PART))
 
 
 # --- ServiceWithMimeType ----------------------------------------------------------------------

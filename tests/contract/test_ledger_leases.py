@@ -443,6 +443,14 @@ def test_an_object_with_our_id_is_proof(world: World, make: Callable[[World], st
     assert (world.get(upload_id).stored, world.get(upload_id).length) == (40, 40)
 
 
+def test_the_version_of_the_object_is_kept(world: World) -> None:
+    """With it, nobody takes the object of a later upload for this one's."""
+    upload_id = world.completing()
+    assert world.get(upload_id).etag == ""
+    world.finish(upload_id, Ending.COMPLETE, size=24)
+    assert world.get(upload_id).etag == "e"
+
+
 @pytest.mark.parametrize(
     ("make", "ending"),
     [

@@ -313,7 +313,7 @@ def test_accept_refuses_what_admit_did_not_see(redis_world: RedisWorld) -> None:
     upload_id = redis_world.begun(4, 24)
     answer = lua.load("accept", CLOCK).run(
         redis_world.client,
-        scripts.of(upload_id, "intake", "work", "due", "events", "filling"),
+        scripts.of(upload_id, "intake", "work", "due", "events", "filling", "telling"),
         {
             "upload_id": upload_id,
             "start": 0,
@@ -357,7 +357,7 @@ def is_whole(items: list[pytest.Item]) -> bool:
             for name in vars(modules[f"test_ledger_{role}"])
             if name.startswith("test_")
         )
-        for role in ("agenda", "intake", "leases", "scripts")
+        for role in ("agenda", "history", "intake", "leases", "scripts")
     )
 
 

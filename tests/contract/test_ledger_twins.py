@@ -39,9 +39,10 @@ from tests.ledgers import (
 from chunkferry import keys
 from chunkferry.errors import ChunkferryError
 from chunkferry.moves import Acquisition, Created, Ending, Release, Rousing
-from chunkferry.services import StoredPart
+from chunkferry.services import Joins, StoredPart
 from chunkferry.state import TERMINAL, State
 from chunkferry.testing.book import Entry
+from chunkferry.upload import ChunkUpload
 
 #: (id in Redis, id in memory) of one upload.
 Pair = tuple[str, str]
@@ -112,6 +113,51 @@ class Twins(RuleBasedStateMachine):
         ):
             self.wakes.append(pair)
 
+    # --- joins --------------------------------------------------------------------------------
+
+    @rule(pair=uploads, pause=spans, waiting=st.booleans())
+    def linger(self, pair: Pair, pause: float, waiting: bool) -> None:
+        """Somebody looks at a joined upload, or takes another for one."""
+        self.both(
+            lambda world, id_: world.ledger.joins.linger(id_, seconds(pause), waiting=waiting),
+            pair,
+        )
+
+    @rule(pair=uploads)
+    def give_up(self, pair: Pair) -> None:
+        """It cannot be joined."""
+        self.both(lambda world, id_: world.ledger.joins.give_up(id_, "gone", "a part is"), pair)
+
+    @rule(pair=uploads, final=st.sampled_from(["1-x", "2-y"]))
+    def link(self, pair: Pair, final: str) -> None:
+        """A joined upload needs it."""
+        self.both(lambda world, id_: world.ledger.joins.link([id_], final), pair)
+
+    @rule(pair=uploads, final=st.sampled_from(["", "1-x", "2-y"]), span=spans)
+    def keep(self, pair: Pair, final: str, span: float) -> None:
+        """A joined upload goes on needing it."""
+        self.partial(pair, lambda joins, upload: joins.keep([upload], seconds(span), final))
+
+    @rule(pair=uploads, final=st.sampled_from(["1-x", "2-y"]), whole=st.booleans())
+    def spend(self, pair: Pair, final: str, whole: bool) -> None:
+        """A joined upload needs it no more."""
+        self.partial(pair, lambda joins, upload: joins.spend([upload], final, whole=whole))
+
+    @rule(pair=uploads)
+    def discard(self, pair: Pair) -> None:
+        """Its object is gone."""
+        self.partial(pair, lambda joins, upload: joins.discard(upload))
+
+    def partial(self, pair: Pair, act: Callable[[Joins, ChunkUpload], None]) -> None:
+        """Do it to a partial upload that is known."""
+
+        def both(world: World, id_: str) -> None:
+            upload = world.get(id_)
+            if upload.is_partial:
+                act(world.ledger.joins, upload)
+
+        self.both(both, pair)
+
     # --- producers ----------------------------------------------------------------------------
 
     @rule(
@@ -119,10 +165,11 @@ class Twins(RuleBasedStateMachine):
         path=st.sampled_from("ab"),
         length=st.sampled_from([None, 0, 5, 8, 20, 32]),
         token=st.sampled_from(["", "", "key"]),
+        kind=st.sampled_from([{}, {}, {"keep": timedelta(seconds=50)}, {"sources": ("1-z",)}]),
     )
-    def create(self, path: str, length: int | None, token: str) -> Any:
+    def create(self, path: str, length: int | None, token: str, kind: dict[str, Any]) -> Any:
         """Begin an upload."""
-        sketch = draft(length, path, idempotency_key=token, metadata={"a": "b"})
+        sketch = draft(length, path, idempotency_key=token, metadata={"a": "b"}, **kind)
         created: list[Created] = []
 
         def create(world: World, _: str) -> object:
@@ -180,6 +227,16 @@ class Twins(RuleBasedStateMachine):
     def cancel(self, pair: Pair) -> None:
         """Have the upload removed."""
         self.wake(pair, self.both(lambda world, id_: world.ledger.intake.cancel(id_), pair))
+
+    @rule(
+        pair=uploads,
+        nonce=st.sampled_from(["t1", "t2"]),
+        span=st.sampled_from([10, 30, 100]),
+        after=st.sampled_from(["", "note", "pause", "over", "over"]),
+    )
+    def tell(self, pair: Pair, nonce: str, span: int, after: str) -> None:
+        """Tell of its changes."""
+        self.both(partial(tell, nonce, span, after), pair)
 
     @rule(pair=uploads)
     def requeue(self, pair: Pair) -> None:
@@ -391,6 +448,9 @@ class Twins(RuleBasedStateMachine):
             self.both(partial(find, path))
         assert self.scores(keys.due) == self.named(self.book.due)
         assert self.scores(keys.graves) == self.named(self.book.graves)
+        assert self.scores(keys.telling) == self.named(self.book.telling)
+        assert self.scores(keys.joins) == self.named(self.book.joins)
+        assert self.scores(keys.partials) == self.named(self.book.partials)
         self.both(lambda world, _: sorted(map(self.plain, world.ledger.records.list_uploads())))
         self.both(lambda world, _: backlog(world))
 
@@ -444,6 +504,25 @@ class Twins(RuleBasedStateMachine):
         return {self.names[upload_id]: moment for upload_id, moment in moments.items()}
 
 
+def tell(nonce: str, span: int, after: str, world: World, upload_id: str) -> object:
+    """Take the turn, and perhaps note something and let it go."""
+    telling = world.ledger.telling
+    turn = telling.begin(upload_id, nonce, timedelta(seconds=span))
+    if turn is None:
+        return None
+    noted = telling.note(turn, f"{nonce}{span}", timedelta(seconds=span)) if after else None
+    ended = None
+    if after in {"over", "pause"}:
+        pause = None if after == "over" else timedelta(seconds=span)
+        ended = telling.end(turn, nonce, pause)
+    return asdict(turn), noted, ended
+
+
+def seconds(span: float) -> timedelta:
+    """A span of time."""
+    return timedelta(seconds=span)
+
+
 def find(path: str, world: World, _: str) -> object:
     """The newest upload to a path."""
     return world.ledger.records.find("default", path)
@@ -490,7 +569,9 @@ def test_redis_and_memory_are_twins(
     """Whatever is done to them, in whatever order."""
     small_batches(monkeypatch)
     url = request.getfixturevalue(f"{kind}_url")
-    with contextlib.closing(RedisWorld(url, small_settings())) as ours:
+    with contextlib.closing(
+        RedisWorld(url, small_settings(on_complete="package:function"))
+    ) as ours:
         monkeypatch.setattr(Twins, "redis", ours, raising=False)
         run_state_machine_as_test(
             Twins,

@@ -213,6 +213,7 @@ def keys_of_the_upload(target: Target) -> set[bytes]:
     return {key for key in uploads_keys(target) if key.startswith(b"{cf:%d}" % shard)} | {
         keys.LAYOUT.encode(),
         keys.SWEPT.encode(),
+        keys.TALLY.encode(),
     }
 
 

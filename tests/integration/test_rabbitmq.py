@@ -16,7 +16,7 @@ from tests.sites import CONTENT, PART, Site, real_site
 from tests.waiting import wait_until
 
 from chunkferry import State, UploadStatusCode
-from chunkferry.wakeup import DRAIN, ProducerWaker
+from chunkferry.wakeup import DRAIN, TELL, CeleryWaker, ProducerWaker
 from chunkferry_worker.application import create_app
 from chunkferry_worker.settings import MAINTENANCE
 
@@ -48,6 +48,20 @@ def test_an_upload_completes_over_amqp(
     assert site.stored() == CONTENT
     assert site.parts_begun() == 5
     assert rabbit.messages(DRAIN) == 0
+
+
+def test_tellers_are_called_over_amqp(site: Site, rabbit: RabbitServer) -> None:
+    """Whether their queue is there already or not; and not without end."""
+    rabbit.remove(TELL)
+    app, _ = create_app(site.settings())
+    with app:
+        assert CeleryWaker(app).tell()
+        wait_until(lambda: rabbit.messages(TELL) == 1, what="the message is there")
+        for _ in range(6):
+            CeleryWaker(app).tell()
+        wait_until(lambda: rabbit.messages(TELL) >= 4, what="so are the others")
+        assert not CeleryWaker(app).tell()
+    rabbit.remove(TELL)
 
 
 def test_queues_get_nothing_of_one_another(site: Site, rabbit: RabbitServer) -> None:

@@ -24,9 +24,13 @@ from tests.servers.workers import StartBeat, StartWorker
 from chunkferry import ChunkManager, State, UploadStatusCode
 from chunkferry.errors import ChunkferryError, ConfigError, RedisUnavailable
 from chunkferry.ledger import RedisLedger
+from chunkferry.moves import Letter, Told
 from chunkferry.parts import MIB
+from chunkferry.tally import Tally
+from chunkferry.upload import ChunkUpload
 from chunkferry.wakeup import NoWaker
-from chunkferry_worker.sweep import Sweep
+from chunkferry_worker import counting
+from chunkferry_worker.sweep import Sweep, SweepReport
 
 CONTENT = os.urandom(2 * PART + 1)
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
@@ -178,6 +182,33 @@ def use_everything(make: Callable[[], Site], helper: Site) -> None:
     manager.requeue(upload_id)
     manager.cancel(manager.create("b", PART + 1).upload_id)
     manager.append(manager.create("c", PART + 1).upload_id, 0, CONTENT[: PART + 1])
+    manager.concatenate("d", [manager.create_partial(1).upload_id])
+    manager.tally.flush()
+    # Not by producers in a backend, but by `chunkferry webhooks`.
+    helper.ledger.letters.add(letter(manager.get(upload_id)))
+    for dead in site.ledger.letters.dead():
+        site.ledger.letters.send_again(dead)
+
+
+def letter(upload: ChunkUpload) -> Letter:
+    """What somebody could not be told."""
+    about = {"event_id": "e", "kind": "k", "sink": "s", "sink_name": "s", "error": "no"}
+    return Letter(**about, index=1, attempts=1, time=upload.created_at, upload=upload)
+
+
+def tell_everything(site: Site, upload_id: str) -> None:
+    """All that tellers do."""
+    telling, letters = site.ledger.telling, site.ledger.letters
+    telling.due()
+    turn = telling.begin(upload_id, "n", timedelta(seconds=1))
+    assert turn is not None
+    assert telling.note(turn, "told", timedelta(seconds=1))
+    assert telling.end(turn, "told", None) is Told.OVER
+    letters.add(letter(turn.upload))
+    for dead in letters.dead():
+        letters.send_again(dead)
+    for waiting in letters.waiting():
+        letters.settle(waiting)
 
 
 def work_on_everything(make: Callable[[], Site], helper: Site) -> None:
@@ -191,17 +222,31 @@ def work_on_everything(make: Callable[[], Site], helper: Site) -> None:
     gone = helper.manager.create("gone", 10).upload_id
     helper.manager.cancel(gone)
     site.waker.wake(gone)
+    part = helper.manager.create_partial(1).upload_id
+    helper.manager.append(part, 0, b"x")
+    site.waker.wake(part)
+    site.waker.join(helper.manager.concatenate("joined", [part]).upload_id)
+    late = helper.manager.create_partial(1).upload_id
+    waiting = helper.manager.concatenate("waiting", [late]).upload_id
     leases = site.ledger.leases
     leases.acquire(notifier.upload_id, "n", "w")
     leases.renew(notifier.upload_id, "n")
     leases.defer(notifier.upload_id, "n", timedelta(milliseconds=1), "code", "error")
     site.work()
     Sweep(site.ledger, OneStore(site.store, site.settings), site.waker, site.settings).run()
+    assert site.stored("joined") == b"x"
+    grid = site.manager.get(part).grid
+    site.ledger.intake.append(waiting, 0, [], grid)
+    site.ledger.joins.discard(site.ledger.records.get(part))
+    site.ledger.joins.give_up(waiting, "code", "error")
     site.ledger.agenda.rouse(helper.manager.create("idle", 10).upload_id)
+    counting.count(Tally(site.ledger.totals), SweepReport())
     client = site.ledger.records._client
     for shard in range(site.settings.shards):
         site.ledger.agenda.forget_grave(f"{shard}-{'0' * 32}")
-    assert site.manager.find_upload("complete") is not None
+    complete = site.manager.find_upload("complete")
+    assert complete is not None
+    tell_everything(site, complete.upload_id)
     assert isinstance(client, redis.Redis)
     assert site.stored("complete") == CONTENT
 

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import pytest
 import redis
 from tests.layout import written_fields
+from tests.servers.receiver import SECRET, Receiver
 from tests.servers.redis import FreshRedis, RedisServer
 from tests.servers.release import Versions
 from tests.servers.stores import RealStore
@@ -28,7 +29,7 @@ from tests.waiting import wait_until
 from chunkferry import ChunkManager, State
 from chunkferry.config import load
 from chunkferry.parts import MIB
-from chunkferry.wakeup import DRAIN
+from chunkferry.wakeup import DRAIN, CeleryWaker, producer_app
 from chunkferry_worker.application import create_app
 from chunkferry_worker.settings import MAINTENANCE
 
@@ -62,6 +63,12 @@ class Fleet:
     folder: Path
     #: How long each part takes at least, in seconds.
     part_seconds: float = 0.0
+    #: Further variables.
+    more: dict[str, str] = field(default_factory=dict)
+    #: False for the store itself, with all that it can do, and nobody who takes note.
+    is_watched: bool = True
+    #: How long records stay, in seconds.
+    result_ttl: int = RESULT_TTL
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -73,10 +80,13 @@ class Fleet:
             "journal": str(self.folder / "journal"),
             "seconds": str(self.part_seconds),
         }
-        services = {"default": "tests.servers.witness:store?" + urlencode(options)}
+        witness = "tests.servers.witness:store?" + urlencode(options)
+        services = {"default": witness if self.is_watched else self.store.url}
         return {
             **QUICK,
             **self.store.env,
+            "CHUNKFERRY_RESULT_TTL": str(self.result_ttl),
+            **self.more,
             "CHUNKFERRY_REDIS_URL": self.server.url,
             "CHUNKFERRY_SERVICES": json.dumps(services),
         }
@@ -241,6 +251,60 @@ def test_a_task_of_a_later_version_is_only_refused(fleet: Fleet, version: str) -
     assert worker.pid == pid
     client = fleet.server.client()
     assert [client.llen(queue) for queue in (DRAIN, MAINTENANCE)] == [0, 0]
+
+
+@pytest.mark.parametrize("listing_store", ["local"], indirect=True)
+@either_way
+def test_what_either_version_does_is_told(
+    fleet: Fleet, receiver: Receiver, first: str, second: str
+) -> None:
+    """A producer of one version, a worker of the other; another worker of the new one tells."""
+    fleet.more = {
+        "CHUNKFERRY_WEBHOOK_URLS": json.dumps([receiver.url]),
+        "CHUNKFERRY_WEBHOOK_SECRETS": json.dumps([SECRET]),
+        "CHUNKFERRY_WEBHOOK_ALLOW_PRIVATE": "true",
+        "CHUNKFERRY_RESULT_TTL": "60",
+    }
+    fleet.produce(first, "a", 0, SIZE)
+    stores = fleet.worker(second)
+    fleet.beat("new")
+    manager = fleet.manager()
+    wait_until(lambda: [u.state for u in manager.list_uploads()] == ["complete"], 120)
+    stores.stop()
+    fleet.worker("new")
+    wait_until(lambda: "upload.complete" in receiver.kinds("a"), 60, what="it is told")
+    assert receiver.kinds("a").count("upload.complete") == 1
+
+
+@pytest.mark.parametrize("listing_store", ["local"], indirect=True)
+def test_joins_outlive_workers_that_do_not_know_them(fleet: Fleet) -> None:
+    """Older workers drop every other request; the sweep of the new beat's worker sends more."""
+    fleet.is_watched = False
+    # Older workers keep records of parts no longer than others: half of the looks must do in it.
+    fleet.result_ttl = 600
+    old, new = fleet.worker("old"), fleet.worker("new")
+    manager = fleet.manager()
+    ids = [manager.create_partial(SIZE).upload_id for _ in range(3)]
+    for number, upload_id in enumerate(ids):
+        manager.append(upload_id, 0, content(f"part {number}"))
+    # One at least comes to each.
+    waker = CeleryWaker(producer_app(fleet.server.url))
+    upload_id = manager.concatenate("joined", ids).upload_id
+    for _ in range(20):
+        waker.join(upload_id)
+    fleet.beat("new")
+
+    def is_complete() -> bool:
+        # Its record vanishes, too.
+        return fleet.store.open().exists("joined")
+
+    wait_until(is_complete, 120, what="the joined object")
+    with fleet.store.open().get("joined") as found:
+        expected = b"".join(content(f"part {number}") for number in range(3))
+        assert digest(expected) == digest(found.read())
+    dropped = "Received unregistered task of type 'chunkferry.join'"
+    assert dropped in old.log.read_text(), "no request came to the old worker"
+    assert "Task chunkferry.join[" in new.log.read_text()
 
 
 def test_no_field_of_the_last_release_is_gone(versions: Versions) -> None:

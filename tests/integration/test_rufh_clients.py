@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 
 from chunkferry.parts import MIB
 from chunkferry.state import State
+from chunkferry.tus.rufh import VERSIONS
 
 CONTENT = os.urandom(3 * MIB)
 
@@ -123,3 +124,9 @@ def test_the_example_of_the_docs_works(
     assert done.returncode == 0, done.stderr
     (url,) = re.findall(r"(?m)^location: (\S+)", done.stdout)
     assert stored(real_site, url.rpartition("/")[2]) == CONTENT
+
+
+def test_the_docs_tell_all_versions() -> None:
+    """The table has a row for each that is spoken."""
+    found = re.findall(r"(?m)^\| (\d+) \| -", PAGE.read_text())
+    assert [int(version) for version in found] == [*VERSIONS]

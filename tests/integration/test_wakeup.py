@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.servers.redis import FreshRedis
 
-from chunkferry.wakeup import DRAIN, CeleryWaker, ProducerWaker, producer_app
+from chunkferry.config import load
+from chunkferry.services import Herald
+from chunkferry.wakeup import DRAIN, TELL, CeleryWaker, ProducerWaker, producer_app
+from chunkferry_worker.application import create_app
 
 
 def test_a_broker_meant_for_another_application_is_left_alone(
@@ -26,3 +29,22 @@ def test_a_broker_that_is_down_is_asked_only_once(caplog: pytest.LogCaptureFixtu
     assert [
         record.getMessage() for record in caplog.records if record.name.startswith("chunk")
     ] == ["The broker did not take a wake-up; the sweep will send one."]
+
+
+def test_messages_to_tellers_do_not_pile_up(fresh_redis: FreshRedis) -> None:
+    """Where nobody listens to their queue, a few are all there will ever be."""
+    server = fresh_redis()
+    app, _ = create_app(load(redis_url=server.url))
+    with app:
+        waker = CeleryWaker(app)
+        assert isinstance(waker, Herald)
+        assert [waker.tell() for _ in range(6)] == [True] * 4 + [False] * 2
+    assert server.client().llen(TELL) == 4
+
+
+def test_a_broker_that_is_down_is_no_error_to_tellers(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said, and left to the sweep."""
+    app, _ = create_app(load(redis_url="redis://127.0.0.1:1/0"))
+    with app:
+        assert not CeleryWaker(app).tell()
+    assert "The broker did not take a message" in caplog.text

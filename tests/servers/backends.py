@@ -31,6 +31,7 @@ from chunkferry.services import (
     SignedUrlService,
     SignedUrlUploadService,
     StreamService,
+    VersionService,
 )
 from chunkferry.storage import from_url
 from chunkferry.storage.per_process import PerProcess
@@ -48,6 +49,7 @@ class DataStore(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     SignedUrlService,
     SignedUrlUploadService,
     ServiceWithConcurrency,

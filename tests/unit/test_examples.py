@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import pytest
 from tests import storing
+from tests.servers.receiver import SECRET, SECRET_BEFORE
 from tests.storing import PART, FileService, crc32c, cut, new_upload, no_heartbeat, send
 
+from chunkferry import webhooks
+from chunkferry.config import load
 from chunkferry.errors import SessionLost
 from chunkferry.services import ChunkFileService, ChunkStore, Portable, Service
+from chunkferry.state import State
 from chunkferry.storage import from_url
+from chunkferry.upload import Change
+from chunkferry_worker.delivery import DeliveryFailed
+from chunkferry_worker.webhook import Webhook
 
 EXAMPLE = Path(__file__).parents[2] / "examples/sqlite_store.py"
 
@@ -89,3 +103,47 @@ def test_missing_parts_are_found_out(store: ChunkStore) -> None:
     with pytest.raises(SessionLost):
         service.complete_upload(parts, crc32c(data), no_heartbeat)
     assert service.find_object() is None
+
+
+# --- a receiver of webhooks -------------------------------------------------------------------
+
+
+@pytest.fixture
+def webhook_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The example as a module, with a database of its own."""
+    monkeypatch.syspath_prepend(EXAMPLE.parent)
+    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+    monkeypatch.setenv("WEBHOOK_EVENTS", str(tmp_path / "events.db"))
+    yield importlib.import_module("webhook_receiver")
+    del sys.modules["webhook_receiver"]
+
+
+@pytest.fixture
+def webhook_url(webhook_example: ModuleType) -> Iterator[str]:
+    """Where it listens."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), webhook_example.Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def told_by(secret: str, url: str) -> Webhook:
+    """What a worker posts with."""
+    return Webhook(
+        url, load(webhook_urls=[url], webhook_secrets=[secret], webhook_allow_private=True)
+    )
+
+
+def test_a_receiver_does_its_work_once(webhook_url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """However often an event comes."""
+    upload = new_upload()
+    (event,) = webhooks.events(
+        replace(upload, history=(Change(index=1, state=State.COMPLETE, time=upload.created_at),))
+    )
+    for _ in range(3):
+        told_by(SECRET, webhook_url).deliver(event)
+    assert capfd.readouterr().out == f"upload.complete {upload.filepath}\n"
+    with pytest.raises(DeliveryFailed, match="answered 401"):
+        told_by(SECRET_BEFORE, webhook_url).deliver(event)

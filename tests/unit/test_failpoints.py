@@ -48,7 +48,7 @@ def test_an_unknown_point_is_refused(armory: Failpoints, point: str) -> None:
 def test_every_call_of_the_ports_is_surrounded(armory: Failpoints) -> None:
     """The fault happens before the waker is called, and the call goes through without one."""
     ledger, waker = MemoryLedger(), RecordingWaker()
-    armory.surround(ledger.leases, ledger.agenda, waker)
+    armory.surround(ledger, waker)
     armory.arm("1-a", RAISE)
     with pytest.raises(FaultRaised):
         waker.wake("1-a")

@@ -79,6 +79,9 @@ def test_all_keys_of_an_upload_carry_its_shard_as_hash_tag() -> None:
         keys.filling(shard),
         keys.ended(shard),
         keys.graves(shard),
+        keys.telling(shard),
+        keys.joins(shard),
+        keys.partials(shard),
     ]
     assert {name.partition(":")[0] for name in names} == {"{cf"}
     assert {name.partition("}")[0] for name in names} == {f"{{cf:{shard}"}

@@ -24,11 +24,14 @@ def functions_with_keys() -> dict[str, set[str]]:
     functions = re.findall(
         r"^local function (\w+)\((.*?)\)\n(.*?)^end", PRELUDE, re.DOTALL | re.MULTILINE
     )
-    return {
-        name: set(re.findall(r"\bkey\.(\w+)", body))
-        for name, parameters, body in functions
-        if "key" in parameters.split(", ")
-    }
+    found: dict[str, set[str]] = {}
+    for name, parameters, body in functions:
+        if "key" in parameters.split(", "):
+            found[name] = set(re.findall(r"\bkey\.(\w+)", body))
+            # A function knows only those above it.
+            for other in re.findall(r"\b(\w+)\(key,", body):
+                found[name] |= found[other]
+    return found
 
 
 def code(script: lua.Script) -> str:
@@ -109,6 +112,7 @@ def test_states_in_scripts_are_states() -> None:
         r"(?:state|reason) (?:==|~=|=) '(\w+)'"
         r"|state = [^\n']*and '(\w+)' or '(\w+)'"
         r"|\bput\(key\.intake, 'state', '(\w+)'"
+        r"|\bturn_to\(key, .*'(\w+)'\)"
         r"|\babort\(key, .*'(\w+)', ",
         text,
     )
@@ -136,8 +140,10 @@ def test_a_script_takes_the_names_of_its_header() -> None:
     script = lua.load("begin_complete")
     with pytest.raises(TypeError, match="begin_complete takes keys"):
         script.command({"intake": "i"}, {"nonce": "n", "whole": 0}, whole=False)
-    command = script.command({"work": "w", "intake": "i"}, {"whole": 0, "nonce": "n"}, whole=False)
-    assert command == ("EVALSHA", script.sha, 2, "i", "w", "n", 0)
+    names = {"work": "w", "telling": "t", "intake": "i"}
+    args: dict[str, str | int] = {"whole": 0, "nonce": "n", "upload_id": "u"}
+    command = script.command(names, args, whole=False)
+    assert command == ("EVALSHA", script.sha, 3, "i", "w", "t", "u", "n", 0)
 
 
 # --- the page ---------------------------------------------------------------------------------
@@ -187,6 +193,9 @@ def test_the_page_lists_all_keys() -> None:
             "HASH",
             "when a sweep last looked, and until when silence is forgiven; permanent",
         ),
+        ("cf:tally", "HASH", "what all processes have counted, for metrics alone; permanent"),
+        ("cf:dead_letters", "STREAM", "what could not be told, capped"),
+        ("cf:letters_again", "STREAM", "dead letters that are to be sent once more, capped"),
     }
     samples = {"upload_id": UPLOAD, "shard": 7, "service": "s", "filepath": "f"}
     for _, function in inspect.getmembers(keys, inspect.isfunction):

@@ -14,6 +14,7 @@ from chunkferry.errors import (
     NotDurable,
     OffsetMismatch,
     RedisUnavailable,
+    UploadError,
     UploadNotFound,
 )
 from chunkferry.tus import answers, rufh
@@ -148,3 +149,8 @@ def test_a_problem_is_part_of_the_answer_that_every_error_gets() -> None:
         "detail": "the file has 5 bytes, not 6",
         "code": "length_mismatch",
     }
+
+
+def test_a_failed_upload_is_not_worth_more_content() -> None:
+    """Section 4.4: an error with Upload-Complete: ?1 is of what became of the file."""
+    assert problem(UploadError("it failed"), NEWEST).headers == {"Upload-Complete": "?1"}

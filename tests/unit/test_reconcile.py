@@ -8,8 +8,8 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from chunkferry.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from chunkferry.filepath import new_partial
 from chunkferry.parts import MIB
 from chunkferry.services import ChunkStore, Unfinished
 from chunkferry.storage import Stores
@@ -731,3 +732,64 @@ def test_whatever_happens_only_orphans_go(world: World, seed: int) -> None:
     world.age()
     assert world.reconcile.run().lost == 0
     assert world.store.sessions == {}
+
+
+# --- objects of partial uploads ---------------------------------------------------------------
+
+
+def stray(world: World, age: timedelta, filepath: str = "") -> str:
+    """An object that waits to be joined, of so long ago; its path."""
+    path = filepath or new_partial()
+    world.store.put(path, io.BytesIO(b"1234567"))
+    found = world.store.contents[path]
+    world.store.contents[path] = replace(found, last_modified=datetime.now(UTC) - age)
+    return path
+
+
+def test_an_object_whose_partial_upload_is_forgotten_is_removed(world: World) -> None:
+    """Redis came back empty, or nobody looked before the record vanished."""
+    path = stray(world, world.settings.orphan_age)
+    assert world.verdicts(remove=False) == [Verdict.ORPHAN]
+    (finding,) = world.orphans()
+    assert (finding.verdict, finding.filepath, finding.size) == (Verdict.REMOVED, path, 7)
+    assert world.store.contents == {}
+    assert world.verdicts() == []
+
+
+def test_a_young_object_may_still_be_needed(world: World) -> None:
+    """Redis may get its newest uploads back."""
+    stray(world, world.settings.orphan_age - timedelta(minutes=1))
+    assert world.verdicts() == [Verdict.YOUNG]
+    assert len(world.store.contents) == 1
+
+
+def test_an_object_that_a_record_leads_to_is_no_stray(world: World) -> None:
+    """However old it is: the sweep looks after it."""
+    upload = world.manager.create_partial(1)
+    stray(world, 9 * world.settings.orphan_age, upload.filepath)
+    assert world.verdicts() == []
+    assert len(world.store.contents) == 1
+
+
+def test_what_does_not_look_like_ours_is_no_stray(world: World) -> None:
+    """Other programs may have a folder of that name."""
+    for path in (".partials/film.mkv", ".partials/a/" + "0" * 32, ".partials.bak/" + "0" * 32):
+        stray(world, 9 * world.settings.orphan_age, path)
+    assert world.verdicts() == []
+
+
+def test_a_stray_that_cannot_be_removed_does_not_keep_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and the next is looked at."""
+    paths = [stray(world, world.settings.orphan_age) for _ in range(2)]
+    delete = world.store.delete
+
+    def refuse(filepath: str) -> None:
+        if filepath == paths[0]:
+            raise StoreRefused("no permission")
+        delete(filepath)
+
+    monkeypatch.setattr(world.store, "delete", refuse)
+    assert sorted(world.verdicts()) == sorted([Verdict.STUCK, Verdict.REMOVED])
+    assert list(world.store.contents) == paths[:1]

@@ -403,6 +403,16 @@ def test_no_other_client_gets_an_interim_answer(headers: dict[str, str]) -> None
     assert rufh.interim_headers(request, location="/files/x", most=LIMITS) is None
 
 
+@pytest.mark.parametrize(("version", "expected"), [("4", False), ("5", True), ("9", True)])
+def test_progress_is_for_versions_that_know_it(version: str, expected: bool) -> None:
+    """Section 5, from -03 on: the offset, and no Location (section 4.4)."""
+    found = rufh.progress_headers(
+        append(0, Upload_Complete="?0", Upload_Draft_Interop_Version=version), 7
+    )
+    told = {"Upload-Draft-Interop-Version": version, "Upload-Offset": "7"}
+    assert found == (told if expected else None)
+
+
 # --- any text ----------------------------------------------------------------------------------
 
 NAMES = (

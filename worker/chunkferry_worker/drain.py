@@ -18,6 +18,7 @@ from chunkferry.config import Settings
 from chunkferry.errors import (
     ChunkferryError,
     ConfigError,
+    InitError,
     IntegrityError,
     LeaseLost,
     RedisUnavailable,
@@ -25,19 +26,22 @@ from chunkferry.errors import (
     UploadNotFound,
 )
 from chunkferry.moves import Acquisition, Deferral, Ending, Release
-from chunkferry.services import ChunkFileService, Ledger, Portable, Waker
-from chunkferry.state import State
+from chunkferry.services import ChunkFileService, Herald, Ledger, Portable, Waker
+from chunkferry.state import TERMINAL, State
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.lease import Aborting, Lease
 from chunkferry_worker.reader import Buffers
-from chunkferry_worker.turn import DrainReport, Turn
+from chunkferry_worker.turn import DrainReport, OnPart, Turn
 from chunkferry_worker.unforeseen import untold
 
 log = logging.getLogger(__name__)
 
 #: Shortest pause between two tries, in seconds.
 _MIN_BACKOFF: Final = 0.05
+#: Outcomes after which an upload does not move by itself, and which others wait for: the sweep
+#: would have them told some seconds later.
+_STANDS_STILL: Final = frozenset({*TERMINAL, Deferral.FAILED})
 
 
 class Drain:
@@ -52,6 +56,7 @@ class Drain:
         *,
         worker: str,
         should_stop: Callable[[], bool] = lambda: False,
+        on_part: OnPart = lambda *_: None,
     ) -> None:
         """Drain through ``ledger`` into ``stores``.
 
@@ -62,6 +67,7 @@ class Drain:
             settings: for the lengths of leases and turns.
             worker: the name shown as holder.
             should_stop: True once this process is to end; asked after each part.
+            on_part: told of each part that a store has taken.
         """
         self._ledger = ledger
         self._stores = stores
@@ -69,6 +75,7 @@ class Drain:
         self._settings = settings
         self._worker = worker
         self._should_stop = should_stop
+        self._on_part = on_part
         self._buffers = Buffers()
 
     def run(self, upload_id: str) -> DrainReport:
@@ -102,6 +109,12 @@ class Drain:
                 extra={"action": "drain", "upload_id": upload_id},
             )
             self._let_go(upload_id, nonce)
+        if (
+            self._settings.tells
+            and report.outcome in _STANDS_STILL
+            and isinstance(self._waker, Herald)
+        ):
+            self._waker.tell()
         return report
 
     def _let_go(self, upload_id: str, nonce: str) -> None:
@@ -121,6 +134,17 @@ class Drain:
             raise
         except Exception as exc:
             self._settle(lease, exc, report)
+        self._tell_join(upload, report)
+
+    def _tell_join(self, upload: ChunkUpload, report: DrainReport) -> None:
+        """Have what waits for this turn go on at once: the sweep would take seconds."""
+        with suppress(UploadNotFound, RedisUnavailable):
+            if upload.is_partial and report.outcome in _STANDS_STILL:
+                for final in self._ledger.records.get(upload.upload_id).finals:
+                    self._waker.join(final)
+            # There is room for more, or nothing is left to do but to tidy up.
+            elif upload.sources and report.outcome in {Release.IDLE, State.COMPLETE}:
+                self._waker.join(upload.upload_id)
 
     def _turn(self, lease: Lease, report: DrainReport) -> None:
         service = self._service(lease.upload)
@@ -141,7 +165,9 @@ class Drain:
             self._waker.wake(report.upload_id)
 
     def _store(self, lease: Lease, service: ChunkFileService, report: DrainReport) -> State | None:
-        turn = Turn(lease, service, self._settings, self._buffers, self._should_stop)
+        turn = Turn(
+            lease, service, self._settings, self._buffers, self._should_stop, on_part=self._on_part
+        )
         try:
             return turn.run(report)
         except IntegrityError:
@@ -171,6 +197,8 @@ class Drain:
         upload = lease.upload
         ours = error if isinstance(error, ChunkferryError) else None
         code = report.error = ours.code if ours else "unexpected"
+        behind = error.__cause__ if isinstance(error, InitError) else None
+        report.cause = behind.code if isinstance(behind, ChunkferryError) else code
         text = str(ours) if ours else f"{type(error).__name__} in service {upload.service!r}"
         log.warning(
             "A drain failed: %s",

@@ -20,7 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from chunkferry.services import Agenda, ChunkFileService, ChunkStore, Leases, Portable, Waker
+from chunkferry.services import ChunkFileService, ChunkStore, Ledger, Portable, Waker
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 
@@ -34,13 +34,19 @@ _OF_LEASES: Final = (
     *("finish", "release", "defer", "fail"),
 )
 _OF_AGENDA: Final = ("rouse", "forget_grave")
+_OF_INTAKE: Final = ("append", "set_length")
+_OF_JOINS: Final = ("linger", "give_up", "discard", "forget")
 _OF_SERVICE: Final = (
     *("initialize_chunk", "upload_part", "find_part", "put_whole"),
     *("complete_upload", "find_object", "cleanup"),
 )
-_OF_WAKER: Final = ("wake",)
+_OF_WAKER: Final = ("wake", "join")
+_OF_TELLING: Final = ("note",)
 #: The calls that have a failpoint before and one after them.
-CALLS: Final = (*_OF_LEASES, *_OF_AGENDA, *_OF_SERVICE, *_OF_WAKER)
+CALLS: Final = (
+    *(*_OF_LEASES, *_OF_AGENDA, *_OF_INTAKE, *_OF_JOINS),
+    *(*_OF_SERVICE, *_OF_WAKER, *_OF_TELLING),
+)
 
 
 class Action(StrEnum):
@@ -109,11 +115,14 @@ class Failpoints:
         )
         _suffer(fault)
 
-    def surround(self, leases: Leases, agenda: Agenda, waker: Waker) -> None:
-        """Have the calls of these three look for faults."""
-        self._surround(leases, _OF_LEASES, _first)
-        self._surround(agenda, _OF_AGENDA, _first)
+    def surround(self, ledger: Ledger, waker: Waker) -> None:
+        """Have the calls of these look for faults."""
+        self._surround(ledger.leases, _OF_LEASES, _first)
+        self._surround(ledger.agenda, _OF_AGENDA, _first)
+        self._surround(ledger.intake, _OF_INTAKE, _first)
+        self._surround(ledger.joins, _OF_JOINS, _first)
         self._surround(waker, _OF_WAKER, _first)
+        self._surround(ledger.telling, _OF_TELLING, lambda turn, *_: turn.upload.upload_id)
 
     def stores(self, services: Mapping[str, str]) -> Stores:
         """``Stores`` whose services look for faults."""

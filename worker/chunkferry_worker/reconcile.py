@@ -23,13 +23,22 @@ from chunkferry.errors import (
     StoreError,
     UploadNotFound,
 )
-from chunkferry.services import Attesting, Auditing, HeadService, Ledger, Portable, Waker
+from chunkferry.services import (
+    Attesting,
+    Auditing,
+    ChunkStore,
+    HeadService,
+    Ledger,
+    Portable,
+    Waker,
+)
 from chunkferry.state import State
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker import unforeseen
 from chunkferry_worker.findings import Finding, ReconcileReport, Verdict
 from chunkferry_worker.orphans import Orphans
+from chunkferry_worker.strays import Searchable, Strays
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +88,7 @@ class Reconcile:
     def orphans(
         self, service: str, *, remove: bool, older_than: timedelta | None = None
     ) -> Iterator[Finding]:
-        """Look at all that is unfinished in the store of ``service``, one by one.
+        """Look at all that is left over in the store of ``service``, one by one.
 
         Args:
             service: whose store.
@@ -99,13 +108,20 @@ class Reconcile:
                 "longest of incomplete_upload_expiry and failed_upload_expiry, result_ttl and two "
                 f"leases; {age.total_seconds():.0f} s is too short"
             )
-        store = self._stores[service]
-        if not isinstance(store, Auditing):
-            return iter(())
+        return self._orphans(service, self._stores[service], age, remove=remove)
+
+    def _orphans(
+        self, service: str, store: ChunkStore, age: timedelta, *, remove: bool
+    ) -> Iterator[Finding]:
         records = self._ledger.records
-        return iter(
-            Orphans(records=records, service=service, store=store, older_than=age, remove=remove)
-        )
+        if isinstance(store, Auditing):
+            yield from Orphans(
+                records=records, service=service, store=store, older_than=age, remove=remove
+            )
+        if isinstance(store, Searchable):
+            yield from Strays(
+                records=records, service=service, store=store, older_than=age, remove=remove
+            )
 
     def uploads(self, services: Collection[str] | None = None, *, wake: bool) -> Iterator[Finding]:
         """Look at all uploads, one by one, that are in ``services``; default: in all of them.

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kombu import Exchange, Queue
 
 from chunkferry.config import Settings
-from chunkferry.wakeup import DRAIN, publishing
+from chunkferry.wakeup import DRAIN, JOIN, TELL, publishing
 
 #: The task of the sweep.
 SWEEP: Final = "chunkferry.sweep"
@@ -19,7 +19,7 @@ SWEEP: Final = "chunkferry.sweep"
 RECONCILE: Final = "chunkferry.reconcile"
 #: Where the beat's scheduler finds ``Settings.beat_file``.
 BEAT_FILE: Final = "chunkferry_beat_file"
-#: The queue of everything but drains.
+#: The queue of what beat sends.
 MAINTENANCE: Final = "chunkferry.maintenance"
 
 
@@ -29,10 +29,12 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         **publishing(settings.broker),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "task_queues": [_queue(DRAIN), _queue(MAINTENANCE)],
+        "task_queues": [_queue(DRAIN), _queue(MAINTENANCE), _queue(TELL)],
         "task_default_queue": MAINTENANCE,
         "task_routes": {
             DRAIN: {"queue": DRAIN},
+            TELL: {"queue": TELL},
+            JOIN: {"queue": DRAIN},
             SWEEP: {"queue": MAINTENANCE},
             RECONCILE: {"queue": MAINTENANCE},
         },

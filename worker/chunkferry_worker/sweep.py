@@ -1,8 +1,8 @@
 """The sweep: looks at what is due. Any number of sweeps at once do no harm.
 
 Expires uploads whose producers went silent, sends wake-ups for work that nobody took up (lost
-messages, dead workers, tries put off), and looks after ended uploads for late effects at their
-stores. Scans nothing.
+messages, dead workers, tries put off), has changes told that nobody was told of yet, and looks
+after ended uploads for late effects at their stores. Scans nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from functools import partial
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError, RedisUnavailable, UploadNotFound
 from chunkferry.moves import Rousing
-from chunkferry.services import Ledger, Reaping, Waker
+from chunkferry.services import Herald, Ledger, Reaping, Waker
 from chunkferry.storage import Stores
 from chunkferry.upload import ChunkUpload
+from chunkferry_worker import join
+from chunkferry_worker.partials import Partials
 from chunkferry_worker.unforeseen import untold
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,12 @@ class SweepReport:
     graves: int = 0
     #: Unfinished sessions found there and removed.
     reaped: int = 0
+    #: True if there was something to tell, and somebody was asked to.
+    told: bool = False
+    #: Uploads looked at that are joined from others.
+    joins: int = 0
+    #: Objects of partial uploads removed, which nobody needs any more.
+    discarded: int = 0
 
 
 class Sweep:
@@ -49,23 +57,35 @@ class Sweep:
         self._stores = stores
         self._waker = waker
         self._settings = settings
+        self._partials = Partials(ledger, stores, settings)
 
     def run(self) -> SweepReport:
-        """Look at all that is due now, for about one turn of a drain at the longest.
+        """Look at all that is due now, for about two turns of a drain at the longest.
 
         Raises:
             RedisUnavailable: the next sweep will do it.
         """
         report = SweepReport()
         forgiven_ms = self._ledger.agenda.attend()
-        # Each half has its own time: neither a crowd nor a slow store starves the other. What is
+        # Each kind has its own time: neither a crowd nor a slow store starves the other. What is
         # left over is still due at the next sweep; the order is anew each time.
         for upload_id in self._in_turn(self._ledger.agenda.due()):
             if not self._guarded(partial(self._rouse, forgiven_ms), upload_id, report):
                 break  # wake-ups get lost just now, and each lost one would put the next off
         for upload_id in self._in_turn(self._ledger.agenda.graves()):
             self._guarded(self._look_after, upload_id, report)
+        for upload_id in self._in_turn(self._ledger.joins.due()):
+            if not self._guarded(self._join, upload_id, report):
+                break
+        for upload_id in self._in_turn(self._ledger.joins.spent()):
+            self._guarded(self._discard, upload_id, report)
+        report.told = self._have_it_told()
         return report
+
+    def _have_it_told(self) -> bool:
+        """Send a message if anybody is to be told of anything."""
+        news = self._ledger.telling.due(limit=1) or self._ledger.letters.waiting(limit=1)
+        return bool(news) and isinstance(self._waker, Herald) and self._waker.tell()
 
     def _in_turn(self, upload_ids: list[str]) -> Iterator[str]:
         deadline = time.monotonic() + self._settings.slice_seconds / 2
@@ -104,6 +124,29 @@ class Sweep:
         if outcome in {Rousing.WAKE, Rousing.EXPIRED}:
             report.woken += 1
             return self._waker.wake(upload_id)
+        return True
+
+    def _join(self, upload_id: str, report: SweepReport) -> bool:
+        """Have an upload joined; False if the request was not sent."""
+        report.joins += 1
+        self._ledger.joins.linger(upload_id, join.patience(self._settings))
+        # Twice: of two idle workers that take turns, an older one, which drops it, may always be
+        # next while the other one sweeps. A second turn does no harm.
+        self._waker.join(upload_id)
+        return self._waker.join(upload_id)
+
+    def _discard(self, upload_id: str, report: SweepReport) -> bool:
+        """Remove a partial upload that nobody needs any more."""
+        try:
+            report.discarded += self._partials.remove(upload_id)
+        except RedisUnavailable:
+            raise
+        except ChunkferryError as exc:
+            log.warning(
+                "Cannot remove the object of a partial upload: %s",
+                exc,
+                extra={"action": "discard", "upload_id": upload_id, "error": exc.code},
+            )
         return True
 
     def _look_after(self, upload_id: str, report: SweepReport) -> bool:

@@ -20,14 +20,24 @@ def register(app: Celery, runtime: Runtime) -> None:
     @app.task(name=wakeup.DRAIN, shared=False)
     def drain(upload_id: str) -> dict[str, Any]:
         """Take one turn at an upload."""
-        return asdict(runtime.drain.run(upload_id))
+        return asdict(runtime.counted(runtime.drain.run(upload_id)))
+
+    @app.task(name=wakeup.JOIN, shared=False)
+    def join(upload_id: str) -> dict[str, Any]:
+        """Take one turn at joining an upload from others."""
+        return asdict(runtime.join.run(upload_id))
 
     @app.task(name=SWEEP, shared=False)
     def sweep() -> dict[str, Any]:
         """Look at all that is due."""
-        return asdict(runtime.sweep.run())
+        return asdict(runtime.counted(runtime.sweep.run()))
 
     @app.task(name=RECONCILE, shared=False)
     def reconcile() -> dict[str, Any]:
         """Find what stores and Redis do not agree on, and remove what is left over."""
-        return asdict(runtime.reconcile.run())
+        return asdict(runtime.counted(runtime.reconcile.run()))
+
+    @app.task(name=wakeup.TELL, shared=False)
+    def tell() -> dict[str, Any]:
+        """Tell of changes to whoever is to be told."""
+        return asdict(runtime.teller.run())

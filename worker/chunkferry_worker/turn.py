@@ -36,6 +36,9 @@ from chunkferry.state import State
 from chunkferry_worker.lease import Lease
 from chunkferry_worker.reader import Buffers, PartReader
 
+#: Told of each part that a store has taken: its service, and how long that took in seconds.
+OnPart = Callable[[str, float], None]
+
 
 @dataclass(slots=True, kw_only=True)
 class DrainReport:
@@ -58,6 +61,8 @@ class DrainReport:
     taken_over: bool = False
     #: What went wrong, by its code.
     error: str = ""
+    #: The code of what was behind that: of the store's own error, where a session was not begun.
+    cause: str = ""
 
 
 class Turn:
@@ -70,12 +75,15 @@ class Turn:
         settings: Settings,
         buffers: Buffers,
         should_stop: Callable[[], bool],
+        *,
+        on_part: OnPart,
     ) -> None:
         self._lease = lease
         self._service = service
         self._settings = settings
         self._buffers = buffers
         self._should_stop = should_stop
+        self._on_part = on_part
         self._upload = lease.upload
         self._stored = lease.upload.stored
         self._crc32c = lease.upload.crc32c
@@ -171,7 +179,10 @@ class Turn:
         return None
 
     def _upload_part(self, part: Part) -> str:
-        return self._service.upload_part(part, self._lease.heartbeat)
+        began = time.monotonic()
+        receipt = self._service.upload_part(part, self._lease.heartbeat)
+        self._on_part(self._upload.service, time.monotonic() - began)
+        return receipt
 
     def _commit(self, part: Part, receipt: str, crc32c: int) -> None:
         size = len(part.data)
@@ -210,9 +221,11 @@ class Turn:
             reader.part(*self._asked(0, length), then=None) as part,
         ):
             self._lease.heartbeat()
+            began = time.monotonic()
             made = service.put_whole(upload, part, self._lease.heartbeat)
         if made is None:
             return None
+        self._on_part(upload.service, time.monotonic() - began)
         report.parts, report.size, report.stored = 1, length, length
         return self._require_whole(made)
 

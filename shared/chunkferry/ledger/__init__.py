@@ -1,8 +1,9 @@
 """The ledger: every state change of an upload, each one a Lua script or one transaction.
 
-Five roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep),
-``records`` (questions of anybody) and ``health`` (all uploads as a whole). Nothing
-here knows of stores, Celery or waiting.
+Nine roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep), ``joins``
+(uploads made of others), ``records`` (questions of anybody), ``health`` (all uploads as a whole),
+``totals`` (what was counted), ``telling`` and ``letters`` (who is told of changes, and what could
+not be told). Nothing here knows of stores, Celery or waiting.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from chunkferry.config import Settings
 from chunkferry.ledger.agenda import RedisAgenda
 from chunkferry.ledger.health import RedisHealth
 from chunkferry.ledger.intake import RedisIntake
+from chunkferry.ledger.joins import RedisJoins
 from chunkferry.ledger.leases import RedisLeases
+from chunkferry.ledger.letters import RedisLetters
 from chunkferry.ledger.records import RedisRecords
 from chunkferry.ledger.scripts import SERVER_CLOCK, Scripts
+from chunkferry.ledger.telling import RedisTelling
+from chunkferry.ledger.totals import RedisTotals
 
 __all__ = ["RedisLedger"]
 
@@ -35,4 +40,8 @@ class RedisLedger:
         self.intake = RedisIntake(scripts, settings)
         self.leases = RedisLeases(scripts, settings)
         self.agenda = RedisAgenda(scripts, settings)
+        self.joins = RedisJoins(scripts, settings)
         self.health = RedisHealth(scripts, settings)
+        self.totals = RedisTotals(scripts)
+        self.telling = RedisTelling(scripts, settings)
+        self.letters = RedisLetters(client)

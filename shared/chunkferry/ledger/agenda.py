@@ -43,13 +43,13 @@ class RedisAgenda:
 
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
-        return self._ripe(keys.due, limit)
+        return ripe(self._scripts, keys.due, self._shards, limit)
 
     def rouse(self, upload_id: str, forgiven_ms: int = 0) -> Rousing:
         """Look at an upload that is due; see ``services.Agenda``."""
         (outcome,) = self._scripts.run(
             "rouse",
-            of(upload_id, "intake", "work", "parts", "due", "events", "filling"),
+            of(upload_id, "intake", "work", "parts", "due", "events", "filling", "telling"),
             {
                 "upload_id": upload_id,
                 "slack_ms": SLACK,
@@ -62,19 +62,19 @@ class RedisAgenda:
 
     def graves(self, limit: int = 100) -> list[str]:
         """Ended uploads to look after once more at their store, up to ``limit`` of each shard."""
-        return self._ripe(keys.graves, limit)
+        return ripe(self._scripts, keys.graves, self._shards, limit)
 
     def forget_grave(self, upload_id: str) -> None:
         """Nothing of an ended upload is left at its store."""
         with connection.translated():
             self._scripts.client.zrem(keys.graves(keys.shard_of(upload_id)), upload_id)
 
-    def _ripe(self, key: Callable[[int], str], limit: int) -> list[str]:
-        names = [key(shard) for shard in range(self._shards)]
-        answers = self._scripts.ask(
-            "ripe", [({"agenda": name}, {"limit": limit}) for name in names]
-        )
-        return [member.decode() for _, members in answers for member in members]
+
+def ripe(scripts: Scripts, key: Callable[[int], str], shards: int, limit: int) -> list[str]:
+    """Members of a set of each shard whose moment has come, up to ``limit`` of each."""
+    names = [key(shard) for shard in range(shards)]
+    answers = scripts.ask("ripe", [({"agenda": name}, {"limit": limit}) for name in names])
+    return [member.decode() for _, members in answers for member in members]
 
 
 def pause_ms(settings: Settings) -> int:

@@ -33,6 +33,8 @@ from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, o
 from chunkferry.moves import Accepted, Created, Draft
 from chunkferry.parts import Grid
 
+#: The keys of ``create``, beside those of the path.
+_CREATED: Final = ("intake", "work", "due", "events", "joins", "partials", "telling")
 #: Progress of receiving is told at most this often, in milliseconds.
 _TOLD_EVERY: Final = 200
 #: A producer that has to wait tries again after so many seconds.
@@ -104,7 +106,7 @@ class RedisIntake:
         return self._scripts.run(
             "create",
             {
-                **of(upload_id, "intake", "work", "due", "events"),
+                **of(upload_id, *_CREATED),
                 "path": path,
                 # A path without an upload still has to name a key of its slot.
                 "previous": keys.intake(newest or upload_id),
@@ -123,9 +125,13 @@ class RedisIntake:
                 "metadata": json.dumps(dict(draft.metadata)),
                 "notes": json.dumps(dict(draft.notes)),
                 "lasting_ms": milliseconds(draft.lasting) if draft.lasting else 0,
+                "sources": json.dumps(draft.sources) if draft.sources else "",
+                "keep_ms": milliseconds(draft.keep) if draft.keep else 0,
                 "token": draft.idempotency_key,
                 "full": int(full),
                 "rewake_ms": self._rewake_ms,
+                # A partial upload is nobody's file.
+                "tells": int(self._settings.tells and draft.keep is None),
             },
         )
 
@@ -189,7 +195,8 @@ class RedisIntake:
             answer = lua.texts(transaction.execute()[-1])
         if answer[0] != "accepted":
             raise UnexpectedAnswer("accept", answer)
-        return Accepted(received=batch.finish, wake=answer[1] == "1")
+        added = batch.finish - batch.start
+        return Accepted(received=batch.finish, wake=answer[1] == "1", added=added)
 
     def _stay_alive(self, batch: Batch) -> None:
         """Redis was full only at the end: tell it that this producer waits, and is not silent."""
@@ -199,7 +206,7 @@ class RedisIntake:
 
     def _accept(self, batch: Batch) -> tuple[str | int, ...]:
         return self._scripts["accept"].command(
-            of(batch.upload_id, "intake", "work", "due", "events", "filling"),
+            of(batch.upload_id, "intake", "work", "due", "events", "filling", "telling"),
             {
                 "upload_id": batch.upload_id,
                 "start": batch.start,
@@ -239,7 +246,7 @@ class RedisIntake:
         """Say how long the file is; see ``services.Intake``."""
         answer = self._scripts.run(
             "set_length",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "telling"),
             {"upload_id": upload_id, "length": length, "rewake_ms": self._rewake_ms},
         )
         match answer:
@@ -271,7 +278,7 @@ class RedisIntake:
         """Have the upload removed; see ``services.Intake``."""
         answer = self._scripts.run(
             "cancel",
-            of(upload_id, "intake", "work", "parts", "due", "events", "filling"),
+            of(upload_id, "intake", "work", "parts", "due", "events", "filling", "telling"),
             {"upload_id": upload_id, "rewake_ms": self._rewake_ms},
         )
         match answer:
@@ -289,7 +296,7 @@ class RedisIntake:
         """Give a failed upload another chance; see ``services.Intake``."""
         answer = self._scripts.run(
             "requeue",
-            of(upload_id, "intake", "work", "due", "events"),
+            of(upload_id, "intake", "work", "due", "events", "joins", "telling"),
             {
                 "upload_id": upload_id,
                 "token": secrets.token_hex(8),

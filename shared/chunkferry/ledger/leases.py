@@ -18,7 +18,7 @@ from chunkferry.upload import ChunkUpload
 #: The keys of ``finish``, beside the path.
 _FINISHED: Final = (
     *("intake", "work", "parts", "receipts", "events"),
-    *("due", "filling", "ended", "graves"),
+    *("due", "filling", "ended", "graves", "joins", "partials", "telling"),
 )
 
 
@@ -36,7 +36,7 @@ class RedisLeases:
         """Try to take the lease; see ``services.Leases``."""
         outcome, *takeover = self._scripts.run(
             "acquire",
-            of(upload_id, "intake", "work", "due", "events", "filling"),
+            of(upload_id, "intake", "work", "due", "events", "filling", "telling"),
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
@@ -122,7 +122,7 @@ class RedisLeases:
         """Put the next try off; see ``services.Leases``."""
         (outcome,) = self._scripts.run(
             "defer",
-            of(upload_id, "intake", "work", "due", "events", "filling"),
+            of(upload_id, "intake", "work", "due", "events", "filling", "telling"),
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
@@ -141,7 +141,7 @@ class RedisLeases:
         """Give the upload up for now; see ``services.Leases``."""
         outcome, *_ = self._scripts.run(
             "fail",
-            of(upload_id, "intake", "work", "due", "events", "filling"),
+            of(upload_id, "intake", "work", "due", "events", "filling", "telling"),
             {
                 "upload_id": upload_id,
                 "nonce": nonce,
@@ -157,8 +157,8 @@ class RedisLeases:
         """Fix the direction; see ``services.Leases``."""
         answer = self._scripts.run(
             "begin_complete",
-            of(upload_id, "intake", "work"),
-            {"nonce": nonce, "whole": int(whole)},
+            of(upload_id, "intake", "work", "telling"),
+            {"upload_id": upload_id, "nonce": nonce, "whole": int(whole)},
         )
         match answer:
             case ["begun"]:
@@ -186,6 +186,8 @@ class RedisLeases:
                 "etag": etag,
                 "ttl_ms": milliseconds(self._settings.result_ttl),
                 "grave_ms": milliseconds(self._settings.grave_delay),
+                "tells": int(self._settings.tells),
+                "untold_ms": milliseconds(self._settings.untold_ttl),
             },
         )
         match answer:

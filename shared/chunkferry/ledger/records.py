@@ -66,6 +66,12 @@ class RedisRecords:
             raise UploadNotFound(upload_id)
         return found
 
+    def get_all(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
+        """Each upload as it is at one moment, in this order; None for those that are not known."""
+        unique = list(dict.fromkeys(upload_ids))
+        found = dict(zip(unique, self._snapshots(unique), strict=True))
+        return [found[upload_id] for upload_id in upload_ids]
+
     def find(self, service: str, filepath: str) -> ChunkUpload | None:
         """The newest upload to a path, ended or not; None if there is none."""
         shard = keys.shard_of_path(service, filepath, self._shards)

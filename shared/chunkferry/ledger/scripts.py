@@ -39,6 +39,9 @@ _OF_SHARD: Final = {
     "filling": keys.filling,
     "ended": keys.ended,
     "graves": keys.graves,
+    "telling": keys.telling,
+    "joins": keys.joins,
+    "partials": keys.partials,
 }
 
 
@@ -72,7 +75,7 @@ class Scripts:
             return self[name].run(self.client, names, args)
 
     def ask(self, name: str, questions: Sequence[Question]) -> list[list[Any]]:
-        """What a script that changes nothing answers to each question, in their order.
+        """What a script answers to each question, in their order; asking twice changes nothing.
 
         The first key of a question is asked about only once. One round trip to each server.
         """

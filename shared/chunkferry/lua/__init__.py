@@ -100,10 +100,10 @@ def load(name: str, clock: str = SERVER_CLOCK) -> Script:
     header = dict(_HEADER_LINE.findall(text))
     keys, args = tuple(header["KEYS"].split()), tuple(header.get("ARGV", "").split())
     flags = f" flags={header['FLAGS']}" if "FLAGS" in header else ""
-    body = "\n".join(line for line in text.splitlines() if not line.startswith("-- "))
-    source = "\n".join(
-        [f"#!lua{flags}", _table("key", "KEYS", keys), _table("arg", "ARGV", args), prelude, body]
-    )
+    body = _without_comments(text)
+    tables = [_table("key", "KEYS", keys), _table("arg", "ARGV", args)]
+    # Within MULTI the source travels each time.
+    source = "\n".join([f"#!lua{flags}", *tables, _without_comments(prelude), body])
     return Script(
         name=name,
         keys=keys,
@@ -124,6 +124,10 @@ def names() -> list[str]:
         for file in files
         if file.endswith(".lua") and file != "prelude.lua"
     )
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("-- "))
 
 
 def _table(name: str, source: str, fields: tuple[str, ...]) -> str:

@@ -1,5 +1,5 @@
 -- accept: count the bytes that this transaction has just added to the stream as received.
--- KEYS     intake work due events filling
+-- KEYS     intake work due events filling telling
 -- ARGV     upload_id start finish part_end crc32c rewake_ms told_every_ms
 -- RETURNS  accepted wake | refused state received
 -- MOVES    receiving -> receiving received
@@ -13,9 +13,9 @@ local t = now()
 local expires_at = silent_until(t, intake.idle_ms, intake.expires_by)
 intake.received = arg.finish
 local whole = intake.received == intake.length
-if whole then intake.state = 'received' end
-put(key.intake, 'state', intake.state, 'received', arg.finish, 'expires_at', expires_at,
+put(key.intake, 'received', arg.finish, 'expires_at', expires_at,
   'last_start', arg.start, 'last_finish', arg.finish, 'last_crc32c', arg.crc32c)
+if whole then turn_to(key, arg.upload_id, intake, 'received') end
 local missing = num(arg.part_end) - num(arg.finish)
 if num(intake.length) >= 0 then
   missing = math.min(missing, num(intake.length) - num(arg.finish))

@@ -1,5 +1,5 @@
 -- acquire: take the lease of an upload that has work, unless somebody holds it.
--- KEYS     intake work due events filling
+-- KEYS     intake work due events filling telling
 -- ARGV     upload_id nonce worker lease_ms slack_ms max_deaths failed_ms
 -- RETURNS  acquired takeover | gone | failed | held | early | idle | quarantined
 -- MOVES    receiving -> receiving failed; received -> received failed; completing -> completing failed; aborting -> aborting

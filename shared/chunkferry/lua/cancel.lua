@@ -1,5 +1,5 @@
 -- cancel: have the upload removed, on request.
--- KEYS     intake work parts due events filling
+-- KEYS     intake work parts due events filling telling
 -- ARGV     upload_id rewake_ms
 -- RETURNS  cancelled | same | unknown | closed state
 -- MOVES    receiving -> aborting; received -> aborting; failed -> aborting

@@ -1,5 +1,5 @@
 -- defer: the try failed but another one may not; let go until then.
--- KEYS     intake work due events filling
+-- KEYS     intake work due events filling telling
 -- ARGV     upload_id nonce backoff_ms max_attempts error_code error failed_ms
 -- RETURNS  deferred | failed | fenced
 -- MOVES    receiving -> receiving failed; received -> received failed; completing -> completing failed; aborting -> aborting

@@ -1,5 +1,5 @@
 -- fail: no further try would help before somebody mends the cause.
--- KEYS     intake work due events filling
+-- KEYS     intake work due events filling telling
 -- ARGV     upload_id nonce error_code error failed_ms
 -- RETURNS  failed | fenced | closed state
 -- MOVES    receiving -> failed; received -> failed; completing -> failed

@@ -55,12 +55,39 @@ local function tell(events, intake, work)
     'error', work.error or '', 'error_code', work.error_code or '')
 end
 
+-- The newest change that a history notes: its number and the state.
+local function newest(history)
+  local index, state = string.match(history or '', '(%d+):(%l+):%d+$')
+  return num(index), state
+end
+
+-- A history with one change more, as index:state:ms. The first one and the newest are kept.
+local function with_change(history, state, t)
+  local changes = {}
+  for change in string.gmatch(history or '', '[^;]+') do changes[#changes + 1] = change end
+  if #changes >= 64 then table.remove(changes, 2) end
+  changes[#changes + 1] = int(newest(history) + 1) .. ':' .. state .. ':' .. int(t)
+  return table.concat(changes, ';')
+end
+
+-- Every change of state: it is noted, and to be told soon where anybody is to be told.
+local function turn_to(key, upload_id, intake, state)
+  local t = now()
+  local history = pick(key.intake, 'history').history
+  local _, noted = newest(history)
+  -- The last release changes states without a note.
+  if noted and noted ~= intake.state then history = with_change(history, intake.state, t) end
+  intake.state = state
+  put(key.intake, 'state', state, 'history', with_change(history, state, t))
+  redis.call('ZADD', key.telling, 'XX', int(t), upload_id)
+end
+
 -- Everything accepted is let go; the worker that finds the upload cleans up at the store.
 local function abort(key, upload_id, intake, work, reason, moment)
   redis.call('UNLINK', key.parts)
   redis.call('ZREM', key.filling, upload_id)
-  intake.state = 'aborting'
-  put(key.intake, 'state', 'aborting', 'reason', reason)
+  turn_to(key, upload_id, intake, 'aborting')
+  put(key.intake, 'reason', reason)
   put(key.work, 'scheduled', 1, 'deaths', 0, 'attempts', 0, 'retry_at', 0, 'rewakes', 0,
     'wanted_since', now())
   due_at(key.due, upload_id, moment)
@@ -71,10 +98,34 @@ end
 local function park(key, upload_id, intake, work, error_code, error, failed_ms)
   local failed_until = now() + num(failed_ms)
   redis.call('ZREM', key.filling, upload_id)
-  intake.state, work.error, work.error_code = 'failed', error, error_code
-  put(key.intake, 'state', 'failed')
+  work.error, work.error_code = error, error_code
+  turn_to(key, upload_id, intake, 'failed')
   put(key.work, 'owner', '', 'lease_until', 0, 'scheduled', 0, 'failed_until', failed_until,
     'error', error, 'error_code', error_code)
   due_at(key.due, upload_id, failed_until)
   tell(key.events, intake, work)
+end
+
+-- Where an upload's id stands in a text of ids, each of which is followed by a blank.
+local function find_id(ids, upload_id)
+  return string.find(ids or '', upload_id .. ' ', 1, true)
+end
+
+-- The set of ended uploads vanishes with the last of them, as it is known at t.
+local function bound_ended(key, t)
+  redis.call('ZREMRANGEBYSCORE', key.ended, '-inf', int(t))
+  local last = redis.call('ZRANGE', key.ended, -1, -1, 'WITHSCORES')
+  if last[2] then redis.call('PEXPIRE', key.ended, int(num(last[2]) - t)) end
+end
+
+-- Keep the record of an ended upload for ttl_ms from t on.
+local function remember(key, upload_id, t, ttl_ms)
+  redis.call('ZADD', key.ended, int(t + ttl_ms), upload_id)
+  bound_ended(key, t)
+  for _, name in ipairs({key.intake, key.work, key.events}) do
+    redis.call('PEXPIRE', name, int(ttl_ms))
+  end
+  if redis.call('GET', key.path) == upload_id then
+    redis.call('PEXPIRE', key.path, int(ttl_ms))
+  end
 end

@@ -1,4 +1,4 @@
--- ripe: what is to be looked at by now, of a shard's set "due" or "graves".
+-- ripe: what is to be looked at by now, of one of a shard's agendas.
 -- KEYS     agenda
 -- ARGV     limit
 -- RETURNS  ripe uploads

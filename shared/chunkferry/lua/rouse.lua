@@ -1,5 +1,5 @@
 -- rouse: the sweep looks at an upload that is due.
--- KEYS     intake work parts due events filling
+-- KEYS     intake work parts due events filling telling
 -- ARGV     upload_id slack_ms rewake_ms rewake_max_ms forgiven_ms
 -- RETURNS  gone | held | early | failed | idle | wake | expired
 -- MOVES    receiving -> receiving aborting; received -> received; completing -> completing; aborting -> aborting; failed -> failed aborting

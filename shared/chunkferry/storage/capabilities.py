@@ -18,6 +18,7 @@ ABILITIES: Final[Mapping[str, type]] = MappingProxyType(
         "parallel transfers": services.ParallelService,
         "ranges": services.RangeService,
         "streaming": services.StreamService,
+        "reads of one version": services.VersionService,
         "signed URLs": services.SignedUrlService,
         "signed URLs for uploads": services.SignedUrlUploadService,
         "concurrency": services.ServiceWithConcurrency,
@@ -40,6 +41,11 @@ UPLOAD_ABILITIES: Final[Mapping[str, type]] = MappingProxyType(
         "lost sessions noticed by reconcile": services.Attesting,
     }
 )
+
+
+def can_concatenate(store: services.ChunkStore) -> bool:
+    """True if uploads to ``store`` can be joined: partial ones are read there, and removed."""
+    return isinstance(store, services.RangeService) and isinstance(store, services.Service)
 
 
 def capabilities(store: services.ChunkStore) -> dict[str, bool]:

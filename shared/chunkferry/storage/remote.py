@@ -7,7 +7,7 @@ a store adds.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from os import PathLike
@@ -99,6 +99,18 @@ class RemoteObjects(ABC, Generic[FoundT]):
             deadline,
             concurrency=1,
         )
+
+    def read_version(
+        self, filepath: str, etag: str, start: int, finish: int
+    ) -> Generator[bytes, None, None]:
+        """The bytes [start, finish), a request for each range: none waits for a slow reader."""
+        unbounded = Deadline(f"reading {filepath!r}")
+        found = self._require(filepath, unbounded)
+        if self._describe(found).etag != etag:
+            raise transfer.changed(filepath)
+        _, fetch = self._version(filepath, found, unbounded)
+        for at, until in transfer.spans(start, finish):
+            yield fetch(at, until)
 
     def put(self, filepath: str, reader: BinaryIO) -> None:
         """Store all that ``reader`` holds; bit by bit if it is large."""

@@ -18,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from chunkferry.errors import InvalidArgument, LengthMismatch
+from chunkferry.errors import IntegrityError, InvalidArgument, LengthMismatch
 from chunkferry.services import DownloadParams, Progress
 from chunkferry.storage.deadline import Deadline, spawn
 
@@ -26,6 +26,8 @@ from chunkferry.storage.deadline import Deadline, spawn
 RANGE: Final = 8 * 1024 * 1024
 #: Ranges fetched at the same time, unless something else is asked for.
 CONCURRENCY: Final = 4
+#: Bytes of one range of ``spans``: all that a slow reader keeps in memory.
+SPAN: Final = 1024 * 1024
 #: Bytes read at once where nobody says how many.
 _PIECE: Final = 1024 * 1024
 
@@ -66,6 +68,18 @@ def check_range(start: int, finish: int) -> tuple[int, int]:
         msg = f"a range is [start, finish) with 0 <= start <= finish, not [{start}, {finish})"
         raise InvalidArgument(msg)
     return start, finish
+
+
+def spans(start: int, finish: int) -> Iterator[tuple[int, int]]:
+    """``[start, finish)`` as ranges of ``SPAN`` bytes, one after the other."""
+    for at in range(start, finish, SPAN):
+        yield at, min(at + SPAN, finish)
+
+
+def changed(filepath: str) -> IntegrityError:
+    """What a read raises that finds another version."""
+    msg = f"{filepath!r} is not the object any more that it was when reading began"
+    return IntegrityError(msg)
 
 
 def download(

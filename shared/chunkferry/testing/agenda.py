@@ -40,7 +40,7 @@ class MemoryAgenda:
     def due(self, limit: int = 100) -> list[str]:
         """Uploads to look at now, up to ``limit`` of each shard."""
         with self._book.turn() as now:
-            return _ripe(self._book.due, now, limit)
+            return ripe(self._book.due, now, limit)
 
     def rouse(self, upload_id: str, forgiven_ms: int = 0) -> Rousing:
         """Look at an upload that is due."""
@@ -81,7 +81,7 @@ class MemoryAgenda:
     def graves(self, limit: int = 100) -> list[str]:
         """Ended uploads to look after once more at their store, up to ``limit`` of each shard."""
         with self._book.turn() as now:
-            return _ripe(self._book.graves, now, limit)
+            return ripe(self._book.graves, now, limit)
 
     def forget_grave(self, upload_id: str) -> None:
         """Nothing of an ended upload is left at its store."""
@@ -90,7 +90,7 @@ class MemoryAgenda:
             self._book.graves.pop(upload_id, None)
 
 
-def _ripe(moments: Mapping[str, int], now: int, limit: int) -> list[str]:
+def ripe(moments: Mapping[str, int], now: int, limit: int) -> list[str]:
     """The uploads whose moment has come, in order, up to ``limit`` of each shard."""
     shards = defaultdict[int, list[str]](list)
     for _, upload_id in sorted((at, upload_id) for upload_id, at in moments.items() if at <= now):

@@ -19,10 +19,12 @@ from chunkferry.parts import Grid
 from chunkferry.services import StoredPart
 from chunkferry.state import TERMINAL, State
 from chunkferry.stream import Event
-from chunkferry.upload import ChunkUpload
+from chunkferry.upload import Change, ChunkUpload
 
 #: Events kept of one upload.
 _MAX_EVENTS: Final = 200
+#: Changes of state noted of one upload.
+_MAX_CHANGES: Final = 64
 #: States in which the end of the data is in sight.
 _ALWAYS_RUNNABLE: Final = frozenset({State.RECEIVED, State.COMPLETING, State.ABORTING})
 
@@ -44,6 +46,11 @@ class Entry:
     metadata: Mapping[str, str]
     notes: Mapping[str, str]
     token: str
+    #: What it is joined from; how long it waits to be joined itself, 0 if it is no partial one.
+    sources: tuple[str, ...] = ()
+    keep_ms: int = 0
+    finals: tuple[str, ...] = ()
+    finished_at: int = 0
     #: The latest possible ``expires_at``; 0 for none.
     expires_by: int
     #: What an upload that is being removed will be.
@@ -73,6 +80,13 @@ class Entry:
     crc32c: int = 0
     error: str = ""
     error_code: str = ""
+    etag: str = ""
+    #: (number, state, moment) of each change of state.
+    history: list[tuple[int, State, int]] = field(default_factory=list)
+    #: Nonce of whoever has the turn to tell of the changes; what it wants remembered.
+    teller: str = ""
+    teller_until: int = 0
+    told: str = ""
     #: When an ended upload is forgotten.
     forgotten_at: int = 0
     #: Bytes that wait to be stored, by their end offset, in order.
@@ -115,6 +129,10 @@ class Book:
         self.is_unsafe = False
         self.due: dict[str, int] = {}
         self.graves: dict[str, int] = {}
+        #: Uploads of which somebody is to be told -> when to look for news of them.
+        self.telling: dict[str, int] = {}
+        self.joins: dict[str, int] = {}
+        self.partials: dict[str, int] = {}
         self.news = threading.Condition(threading.RLock())
         self._clock = clock
         self._entries: dict[str, Entry] = {}
@@ -128,15 +146,19 @@ class Book:
             now = self._clock()
             for entry in list(self._entries.values()):
                 if 0 < entry.forgotten_at <= now:
-                    del self._entries[entry.upload_id]
-                    if self._newest.get((entry.service, entry.filepath)) == entry.upload_id:
-                        del self._newest[entry.service, entry.filepath]
+                    self.discard(entry)
             yield now
 
     def add(self, entry: Entry) -> None:
         """A new upload, the newest to its path."""
         self._entries[entry.upload_id] = entry
         self._newest[entry.service, entry.filepath] = entry.upload_id
+
+    def discard(self, entry: Entry) -> None:
+        """Forget an upload."""
+        del self._entries[entry.upload_id]
+        if self._newest.get((entry.service, entry.filepath)) == entry.upload_id:
+            del self._newest[entry.service, entry.filepath]
 
     def find(self, upload_id: str) -> Entry | None:
         """The entry of an upload, if there is one."""
@@ -187,10 +209,21 @@ class Book:
         entry.events = [*entry.events, event][-_MAX_EVENTS:]
         self.news.notify_all()
 
+    def turn_to(self, entry: Entry, state: State, now: int) -> None:
+        """Change the state, note that, and have it told soon where anybody is to be told."""
+        entry.state = state
+        index = entry.history[-1][0] + 1 if entry.history else 1
+        if len(entry.history) >= _MAX_CHANGES:
+            del entry.history[1]
+        entry.history.append((index, state, now))
+        if entry.upload_id in self.telling:
+            self.telling[entry.upload_id] = now
+
     def abort(self, entry: Entry, reason: State, now: int) -> None:
         """Let everything accepted go; the worker that finds the upload cleans up at the store."""
         entry.parts.clear()
-        entry.state, entry.reason, entry.scheduled = State.ABORTING, reason, True
+        self.turn_to(entry, State.ABORTING, now)
+        entry.reason, entry.scheduled = reason, True
         entry.another_chance()
         entry.wanted_since = now
         self.due[entry.upload_id] = now + self.rewake_ms
@@ -198,7 +231,8 @@ class Book:
 
     def park(self, entry: Entry, error_code: str, error: str, now: int) -> None:
         """Give the upload up for now: everything is kept for requeue."""
-        entry.state, entry.scheduled = State.FAILED, False
+        self.turn_to(entry, State.FAILED, now)
+        entry.scheduled = False
         entry.let_go()
         entry.error, entry.error_code = error, error_code
         entry.failed_until = now + milliseconds(self.settings.failed_upload_expiry)
@@ -236,6 +270,9 @@ class Book:
             content_type=entry.content_type,
             metadata=dict(entry.metadata),
             notes=dict(entry.notes),
+            is_partial=entry.keep_ms > 0,
+            sources=entry.sources,
+            finals=entry.finals,
             created_at=_time(entry.created_at),
             expiry=_time(entry.expires_at),
             error=entry.error,
@@ -244,6 +281,11 @@ class Book:
             epoch=entry.epoch,
             attempts=entry.attempts,
             crc32c=entry.crc32c,
+            etag=entry.etag,
+            history=tuple(
+                Change(index=index, state=state, time=_time(at))
+                for index, state, at in entry.history
+            ),
             session=entry.session,
         )
 

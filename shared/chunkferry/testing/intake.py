@@ -59,11 +59,20 @@ class MemoryIntake:
             if 0 < limit <= len(book.due):
                 raise TooManyUploads(len(book.due), limit)
             entry = self._begun(draft, now)
+            book.turn_to(entry, State.RECEIVING, now)
+            if draft.length == 0:
+                book.turn_to(entry, State.RECEIVED, now)
+            if book.settings.tells and draft.keep is None:
+                book.telling[entry.upload_id] = now
             entry.is_active(now)
             book.add(entry)
             book.due[entry.upload_id] = (
                 now + book.rewake_ms if entry.scheduled else entry.expires_at
             )
+            if entry.sources:
+                book.joins[entry.upload_id] = now + book.rewake_ms
+            if entry.keep_ms:
+                book.partials[entry.upload_id] = entry.expires_at + entry.keep_ms
             book.tell(entry)
             return Created(upload_id=entry.upload_id, wake=entry.scheduled, existed=False)
 
@@ -74,7 +83,7 @@ class MemoryIntake:
             upload_id=keys.new_upload_id(shard),
             service=draft.service,
             filepath=draft.filepath,
-            state=State.RECEIVED if draft.length == 0 else State.RECEIVING,
+            state=State.RECEIVING,
             length=draft.length,
             grid=draft.grid,
             idle_ms=idle_ms,
@@ -85,6 +94,8 @@ class MemoryIntake:
             metadata=dict(draft.metadata),
             notes=dict(draft.notes),
             token=draft.idempotency_key,
+            sources=draft.sources,
+            keep_ms=milliseconds(draft.keep) if draft.keep else 0,
             ripe_at=draft.grid.boundary(0),
             wanted_since=now,
             scheduled=draft.length == 0,
@@ -108,7 +119,8 @@ class MemoryIntake:
             next(ends)
             entry.parts.update(zip(ends, map(bytes, pieces), strict=True))
             entry.last = (start, finish, google_crc32c.value(data))
-            return Accepted(received=finish, wake=self._accept(entry, finish, now))
+            wake = self._accept(entry, finish, now)
+            return Accepted(received=finish, wake=wake, added=len(data))
 
     def _require_room(self, entry: Entry, start: int, finish: int, grid: Grid, now: int) -> None:
         if entry.state is State.COMPLETE:
@@ -140,7 +152,7 @@ class MemoryIntake:
         entry.received = finish
         entry.is_active(now)
         if finish == entry.length:
-            entry.state = State.RECEIVED
+            self._book.turn_to(entry, State.RECEIVED, now)
         if entry.state is State.RECEIVED or now - entry.told_at >= _TOLD_EVERY:
             entry.told_at = now
             self._book.tell(entry)
@@ -190,7 +202,7 @@ class MemoryIntake:
                 )
             entry.length = length
             if length == entry.received:
-                entry.state = State.RECEIVED
+                self._book.turn_to(entry, State.RECEIVED, now)
             self._book.tell(entry)
             return self._schedule(entry, now)
 
@@ -228,7 +240,7 @@ class MemoryIntake:
             if entry.state is not State.FAILED:
                 raise UploadClosed(upload_id, entry.state.value, "be requeued")
             whole = entry.received == entry.length
-            entry.state = State.RECEIVED if whole else State.RECEIVING
+            self._book.turn_to(entry, State.RECEIVED if whole else State.RECEIVING, now)
             entry.expires_at = now + entry.idle_ms
             entry.another_chance()
             entry.wanted_since = now
@@ -236,5 +248,7 @@ class MemoryIntake:
             entry.failed_until = 0
             self._book.due[upload_id] = entry.expires_at
             wake = self._schedule(entry, now)
+            if upload_id in self._book.joins:
+                self._book.joins[upload_id] = now
             self._book.tell(entry)
             return wake

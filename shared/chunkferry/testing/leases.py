@@ -151,7 +151,7 @@ class MemoryLeases:
 
     def begin_complete(self, upload_id: str, nonce: str, *, whole: bool = False) -> bool:
         """Fix the direction."""
-        with self._book.turn():
+        with self._book.turn() as now:
             entry = self._book.held(upload_id, nonce)
             if entry.state is State.ABORTING:
                 return False
@@ -159,14 +159,14 @@ class MemoryLeases:
             ready = entry.stored == entry.length or all_at_once
             if entry.state not in {State.RECEIVED, State.COMPLETING} or not ready:
                 raise lease_lost(upload_id)
-            entry.state = State.COMPLETING
+            if entry.state is not State.COMPLETING:
+                self._book.turn_to(entry, State.COMPLETING, now)
             return True
 
     def finish(
         self, held: ChunkUpload, nonce: str, ending: Ending, *, size: int = 0, etag: str = ""
     ) -> State:
         """End the upload."""
-        del etag  # the store's; nobody asks the ledger for it
         book, settings = self._book, self._book.settings
         with book.turn() as now:
             entry = book.find(held.upload_id)
@@ -176,17 +176,29 @@ class MemoryLeases:
             entry = book.held(held.upload_id, nonce)
             if entry.state is not _ENDS_FROM.get(ending, entry.state):
                 raise lease_lost(held.upload_id)
+            if settings.tells and not entry.keep_ms:
+                book.telling[entry.upload_id] = now
             if ending is Ending.ABORTED:
-                entry.state = entry.reason
+                book.turn_to(entry, entry.reason, now)
             else:
-                entry.state = State.COMPLETE
+                book.turn_to(entry, State.COMPLETE, now)
                 entry.received = entry.length = entry.stored = size
+            entry.etag, entry.finished_at = etag, now
             entry.parts.clear()
             entry.receipts.clear()
             entry.let_go()
             entry.scheduled, entry.session = False, ""
             entry.without_error()
-            entry.forgotten_at = now + milliseconds(settings.result_ttl)
+            keep_ms = entry.keep_ms if entry.state is State.COMPLETE else 0
+            if keep_ms:
+                book.partials[entry.upload_id] = now + keep_ms
+            else:
+                book.partials.pop(entry.upload_id, None)
+            if entry.upload_id in book.joins:
+                book.joins[entry.upload_id] = now
+            untold = entry.upload_id in book.telling
+            stays = settings.untold_ttl if untold else settings.result_ttl
+            entry.forgotten_at = now + 2 * keep_ms + milliseconds(stays)
             book.due.pop(entry.upload_id, None)
             book.graves[entry.upload_id] = now + milliseconds(settings.grave_delay)
             book.tell(entry)

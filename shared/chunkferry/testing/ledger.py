@@ -14,8 +14,12 @@ from chunkferry.testing.book import Book
 from chunkferry.testing.clock import wall_clock
 from chunkferry.testing.health import MemoryHealth
 from chunkferry.testing.intake import MemoryIntake
+from chunkferry.testing.joins import MemoryJoins
 from chunkferry.testing.leases import MemoryLeases
+from chunkferry.testing.letters import MemoryLetters
 from chunkferry.testing.records import MemoryRecords
+from chunkferry.testing.telling import MemoryTelling
+from chunkferry.testing.totals import MemoryTotals
 
 
 class MemoryLedger:
@@ -34,8 +38,12 @@ class MemoryLedger:
         self.intake = MemoryIntake(self._book)
         self.leases = MemoryLeases(self._book)
         self.agenda = MemoryAgenda(self._book)
+        self.joins = MemoryJoins(self._book)
         self.records = MemoryRecords(self._book)
         self.health = MemoryHealth(self._book)
+        self.totals = MemoryTotals()
+        self.telling = MemoryTelling(self._book)
+        self.letters = MemoryLetters()
 
     @property
     def is_pressed(self) -> bool:

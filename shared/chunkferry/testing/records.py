@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from chunkferry.parts import Grid
@@ -24,6 +24,12 @@ class MemoryRecords:
         """The upload as it is now; raises ``UploadNotFound``."""
         with self._book.turn() as now:
             return self._book.snapshot(self._book.entry(upload_id), now)
+
+    def get_all(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
+        """Each upload as it is now, in this order; None for those that are not known."""
+        with self._book.turn() as now:
+            entries = map(self._book.find, upload_ids)
+            return [None if entry is None else self._book.snapshot(entry, now) for entry in entries]
 
     def find(self, service: str, filepath: str) -> ChunkUpload | None:
         """The newest upload to a path, ended or not; None if there is none."""

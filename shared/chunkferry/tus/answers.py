@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
-from chunkferry.errors import Backpressure, ChunkferryError
+from chunkferry.errors import ChunkferryError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def problem(
         status = getattr(error, "status", error.http_status)
     also = {**getattr(error, "headers", {}), **(headers or {})}
     if error.retryable or status == HTTPStatus.TOO_MANY_REQUESTS:
-        after = error.retry_after if isinstance(error, Backpressure) else _AGAIN
+        after = getattr(error, "retry_after", _AGAIN)
         also["Retry-After"] = str(max(1, math.ceil(after)))
     if status == HTTPStatus.UNAUTHORIZED:
         also["WWW-Authenticate"] = "Bearer"

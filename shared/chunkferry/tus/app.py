@@ -19,9 +19,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus import protocol, rufh
+from chunkferry.tus import conditions, counting, protocol, rufh
 from chunkferry.tus.door import Door
+from chunkferry.tus.download import Downloads
 from chunkferry.tus.draft import Draft
+from chunkferry.tus.events import Events
 from chunkferry.tus.hooks import Hooks
 from chunkferry.tus.middleware import HeaderLimit, MethodOverride, Proxies
 from chunkferry.tus.reception import Reception
@@ -98,12 +100,18 @@ class TusApp:
         self._drafts = {
             version: Draft(self.door, reception, version) for version in rufh.VERSIONS.values()
         }
+        self._downloads = Downloads(self.door)
+        self._events = Events(self.door)
         self._app = Starlette(
             routes=[
                 Route("/", _Resource(self._collection, self._dialect)),
                 Route("/{upload_id}", _Resource(self._upload, self._dialect)),
+                Route("/{upload_id}/events", _Resource(self._news, self._dialect)),
             ],
-            middleware=middleware(self.door.settings),
+            middleware=[
+                Middleware(counting.Counting, self.door.manager.tally),
+                *middleware(self.door.settings),
+            ],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,18 +145,27 @@ class TusApp:
 
     async def _upload(self, request: Request, dialect: Dialect) -> Response:
         match request.method:
+            case "GET":
+                if (unfinished := await dialect.unfinished(request)) is not None:
+                    return unfinished
+                return await self._downloads.get(request)
             case "HEAD":
                 return await dialect.head(request)
             case "PATCH":
                 return await dialect.append(request)
             case "DELETE":
                 return await dialect.remove(request)
-            case "GET":
-                if (unfinished := await dialect.unfinished(request)) is not None:
-                    return unfinished
             case "OPTIONS":
                 return self._about()
-        raise MethodNotAllowed(request.method, "HEAD, PATCH, DELETE, OPTIONS")
+        raise MethodNotAllowed(request.method, "GET, HEAD, PATCH, DELETE, OPTIONS")
+
+    async def _news(self, request: Request, _: Dialect) -> Response:
+        match request.method:
+            case "GET":
+                return await self._events.get(request)
+            case "OPTIONS":
+                return self._about()
+        raise MethodNotAllowed(request.method, "GET, OPTIONS")
 
 
 class _Resource:
@@ -168,6 +185,7 @@ class _Resource:
         try:
             response = await self._answer(request, dialect)
         except Exception as exc:
+            counting.say(scope, exc)
             response = dialect.refuse(exc)
         response.headers.update(dialect.marks)
         await response(scope, receive, send)
@@ -181,9 +199,18 @@ def middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=settings.http_cors_origins,
-            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST"],
-            allow_headers=[*protocol.REQUEST_HEADERS, *rufh.REQUEST_HEADERS],
-            expose_headers=[*protocol.RESPONSE_HEADERS, *rufh.RESPONSE_HEADERS],
+            allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"],
+            allow_headers=[
+                *protocol.REQUEST_HEADERS,
+                *rufh.REQUEST_HEADERS,
+                *conditions.REQUEST_HEADERS,
+                "Last-Event-ID",
+            ],
+            expose_headers=[
+                *protocol.RESPONSE_HEADERS,
+                *rufh.RESPONSE_HEADERS,
+                *conditions.RESPONSE_HEADERS,
+            ],
             max_age=86400,
         ),
         Middleware(MethodOverride),

@@ -6,16 +6,23 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
 
 from chunkferry import config
 from chunkferry.config import Settings
-from chunkferry.errors import ConfigError
+from chunkferry.errors import ChunkferryError, ConfigError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus.app import TusApp, mounted
+from chunkferry.tus import admin, answers, frontpage
+from chunkferry.tus.app import TusApp, middleware, mounted
+from chunkferry.tus.door import Door
+from chunkferry.tus.health import Health
 from chunkferry.tus.hooks import Hooks
+from chunkferry.tus.signed import SignedObjects
 
 if TYPE_CHECKING:
     app: Starlette
@@ -35,7 +42,31 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
     uploads = TusApp(
         ChunkManager(settings=settings), hooks=hooks or named_hooks(settings.http_hooks)
     )
-    return Starlette(routes=[*mounted("/files", uploads)])
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        # Some servers end by a signal, after which nothing of this process runs any more.
+        await uploads.door.call(uploads.door.manager.tally.flush)
+
+    return Starlette(
+        lifespan=lifespan,
+        routes=[
+            *mounted("/files", uploads),
+            *Health(uploads.door).routes,
+            *admin.routes(uploads.door),
+            *frontpage.routes(),
+            *signed_objects(uploads.door),
+        ],
+        exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},
+    )
+
+
+def signed_objects(door: Door) -> list[BaseRoute]:
+    """Routes that serve the signed URLs of folders; to come last, as a folder's may be ``/``."""
+    objects = SignedObjects(door)
+    guarded = Starlette(routes=[Mount("/", objects)], middleware=middleware(door.settings))
+    return [Mount(path, guarded) for path in objects.base_paths()]
 
 
 def named_hooks(name: str) -> Hooks:

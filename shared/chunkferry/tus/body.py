@@ -65,21 +65,21 @@ class Body:
         receive: Receive,
         *,
         patience: float,
-        most: int,
-        excess: ChunkferryError,
+        most: int | None = None,
+        excess: ChunkferryError | None = None,
     ) -> None:
         """Read from ``receive``.
 
         Args:
             receive: of the ASGI application.
             patience: seconds within which the client has to send something.
-            most: bytes it may have.
-            excess: what to raise if it has more.
+            most: bytes it may have; None for any number.
+            excess: what to raise if it has more; default: ``TooLarge``.
         """
         self._receive = receive
         self._patience = patience
         self._most = most
-        self._excess = excess
+        self._excess = excess or TooLarge("the body", most or 0)
         self._pieces: list[bytes] = []
         self._size = 0
         self._total = 0
@@ -137,7 +137,7 @@ class Body:
             if since >= _TRICKLE:
                 since, deadline = 0, time.monotonic() + self._patience
             self._total += len(piece)
-            if self._total > self._most:
+            if self._most is not None and self._total > self._most:
                 raise self._excess
             if not piece:
                 continue

@@ -26,6 +26,8 @@ _T = TypeVar("_T")
 
 #: Calls to Redis and stores at one time; each holds a thread while it runs, and no longer.
 _THREADS: Final = 64
+#: The same for calls of ``fetch``.
+_FETCHING: Final = 32
 
 
 class Door:
@@ -38,12 +40,19 @@ class Door:
         self.hooks = hooks
         self._bearer = Bearer(manager.settings)
         self._limiter: CapacityLimiter | None = None
+        self._fetching: CapacityLimiter | None = None
 
     async def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a blocking ``function`` in a worker thread."""
         if self._limiter is None:  # it belongs to the event loop, which is there only now
             self._limiter = CapacityLimiter(_THREADS)
         return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
+
+    async def fetch(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """The same for reading from a store, which may hang: not in the way of other calls."""
+        if self._fetching is None:
+            self._fetching = CapacityLimiter(_FETCHING)
+        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._fetching)
 
     async def ask(
         self, hook: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs

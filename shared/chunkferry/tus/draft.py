@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chunkferry.errors import ChunkferryError, LengthMismatch, UploadClosed
-from chunkferry.tus import answers, headers, interim, place, problems, reception, rufh
+from chunkferry.tus import answers, counting, headers, interim, place, problems, reception, rufh
 from chunkferry.tus.body import TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Action
@@ -111,6 +111,7 @@ class Draft:
         try:
             upload, offset = await self._taken(request, asked, upload)
         except ChunkferryError as exc:
+            counting.say(request.scope, exc)
             refused = self._refused(exc, asked=asked, most=_limits(upload))
             if begins:
                 refused.headers["Location"] = location

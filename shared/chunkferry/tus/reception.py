@@ -110,8 +110,9 @@ class Reception:
             metadata=order.metadata,
         )
         creation = await self._door.on_create(request, creation)
-        if creation.max_size is not None and (creation.length or 0) > creation.max_size:
-            raise TooLarge("this upload", creation.max_size)
+        most = MAX_LENGTH if creation.max_size is None else creation.max_size
+        if (creation.length or 0) > most:
+            raise TooLarge("this upload", most)
         return creation
 
     # --- take in -----------------------------------------------------------------------------
@@ -124,7 +125,7 @@ class Reception:
             LengthMismatch: another length was said before, or more was received.
         """
         most = max_size(upload)
-        if most is not None and length > most:
+        if length > most:
             raise TooLarge("this upload", most)
         if upload.length != length:
             await self._door.call(self._manager.set_length, upload.upload_id, length)
@@ -276,7 +277,6 @@ def _room(upload: ChunkUpload) -> tuple[int, ChunkferryError]:
             f"the file has {upload.length} bytes, and this body goes beyond them"
         )
     most = max_size(upload)
-    most = MAX_LENGTH if most is None else most
     return most, TooLarge("this upload", most)
 
 
@@ -286,10 +286,9 @@ def notes(principal: Principal, most: int | None) -> dict[str, str]:
     return found if most is None else {**found, "max_size": str(most)}
 
 
-def max_size(upload: ChunkUpload) -> int | None:
-    """Most bytes the upload may have; None for no limit."""
-    most = upload.notes.get("max_size")
-    return None if most is None else int(most)
+def max_size(upload: ChunkUpload) -> int:
+    """Most bytes the upload may have."""
+    return int(upload.notes.get("max_size", MAX_LENGTH))
 
 
 def _usable(content_type: str) -> str:

@@ -57,6 +57,8 @@ def serve(listening: socket.socket) -> None:
             timeout_graceful_shutdown=_GRACE,
         )
     )
+    # Else the streams of open pages would keep it until the grace is over.
+    app.state.is_leaving = lambda: server.should_exit
     server.run(sockets=[listening])
 
 

@@ -24,6 +24,7 @@ from chunkferry_worker.cli.output import Exit, Output, exit_code
 from chunkferry_worker.cli.put import put
 from chunkferry_worker.cli.reconcile import reconcile
 from chunkferry_worker.cli.up import up
+from chunkferry_worker.cli.webhooks import webhooks
 
 _EPILOG: Final = "\b\nExit codes:\n" + "\n".join(
     f"  {code.value:<3}  {code.meaning}" for code in Exit
@@ -43,7 +44,7 @@ def main() -> None:
     """Ferry large files, chunk by chunk, into a store, and see how they are doing."""
 
 
-for _command in (up, put, ls, show, watch, cancel, requeue, reconcile, doctor, metrics):
+for _command in (up, put, ls, show, watch, cancel, requeue, reconcile, doctor, metrics, webhooks):
     _command.epilog = _EPILOG
     main.add_command(_command)
 

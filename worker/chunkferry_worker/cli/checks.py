@@ -11,7 +11,7 @@ from typing import Final, cast
 
 import redis
 
-from chunkferry import connection, parts, wakeup
+from chunkferry import connection, parts, readiness, wakeup
 from chunkferry.backlog import Backlog
 from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError
@@ -246,16 +246,10 @@ def of_workers(settings: Settings) -> Iterator[Finding]:
         yield _bad("broker", str(exc), "correct CHUNKFERRY_BROKER_URL")
         return
     with app:
-        # kombu lets each transport's own errors through.
         try:
-            with app.connection_for_read() as link:
-                link.ensure_connection(max_retries=1, interval_start=0, timeout=5)
-        except Exception as exc:
-            yield _bad(
-                "broker",
-                f"the broker does not answer: {type(exc).__name__}",
-                "start it, or correct CHUNKFERRY_BROKER_URL",
-            )
+            readiness.require_broker(app)
+        except ChunkferryError as exc:
+            yield _bad("broker", str(exc), "start it, or correct CHUNKFERRY_BROKER_URL")
             return
         yield _good("broker", "the broker answers")
         try:
@@ -268,14 +262,22 @@ def of_workers(settings: Settings) -> Iterator[Finding]:
             )
             return
     yield _at_work(nodes)
+    if settings.tells and not _listeners(nodes, wakeup.TELL):
+        yield _warning(
+            "tellers",
+            f"no worker that consumes {wakeup.TELL} answered, and changes are to be told",
+            f"add {wakeup.TELL} to some worker's --queues",
+        )
+
+
+def _listeners(nodes: Mapping[str, Sequence[Mapping[str, object]]], queue: str) -> list[str]:
+    return sorted(name for name, queues in nodes.items() if queue in {q["name"] for q in queues})
 
 
 def _at_work(nodes: Mapping[str, Sequence[Mapping[str, object]]]) -> Finding:
-    at_work = [
-        name for name, queues in nodes.items() if wakeup.DRAIN in {q["name"] for q in queues}
-    ]
+    at_work = _listeners(nodes, wakeup.DRAIN)
     if at_work:
-        return _good("workers", f"{len(at_work)} answer: {', '.join(sorted(at_work))}")
+        return _good("workers", f"{len(at_work)} answer: {', '.join(at_work)}")
     return _bad(
         "workers",
         f"no worker that consumes {wakeup.DRAIN} answered within {_PING:g} s",

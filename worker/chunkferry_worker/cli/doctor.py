@@ -11,7 +11,7 @@ from rich.text import Text
 from chunkferry.config import Settings
 from chunkferry.errors import UnknownService
 from chunkferry.storage import Stores
-from chunkferry_worker.cli import abilities, checks
+from chunkferry_worker.cli import abilities, checks, receivers
 from chunkferry_worker.cli.checks import Finding, Verdict
 from chunkferry_worker.cli.output import Exit, Output, printable
 from chunkferry_worker.cli.session import Session, option, with_session
@@ -46,6 +46,7 @@ def doctor(session: Session, service: str | None) -> int:
 def _findings(settings: Settings, services: Iterable[str]) -> Iterator[Finding]:
     yield from checks.of_redis(settings)
     yield from checks.of_workers(settings)
+    yield from receivers.of(settings)
     stores = Stores(settings.services)
     for service in services:
         yield checks.of_store(stores, service, settings.chunk_size_limit)

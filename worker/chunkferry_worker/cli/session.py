@@ -18,7 +18,7 @@ from chunkferry import ChunkManager, config, connection, keys
 from chunkferry.config import Settings
 from chunkferry.errors import ConfigError, UploadNotFound
 from chunkferry.ledger import RedisLedger
-from chunkferry.services import Health
+from chunkferry.services import Health, Totals
 from chunkferry.upload import ChunkUpload
 from chunkferry_worker.cli import runfile
 from chunkferry_worker.cli.output import Output
@@ -102,9 +102,18 @@ class Session:
     @cached_property
     def health(self) -> Health:
         """The way to the uploads as a whole, to look at only; raises as ``manager``."""
+        return self._looked_at.health
+
+    @cached_property
+    def totals(self) -> Totals:
+        """What was counted, to look at only; raises as ``manager``."""
+        return self._looked_at.totals
+
+    @cached_property
+    def _looked_at(self) -> RedisLedger:
         # An exporter that is there before the first worker must not decide on the shards.
         self._ledger.records.require_layout()
-        return self._ledger.health
+        return self._ledger
 
     @cached_property
     def _ledger(self) -> RedisLedger:

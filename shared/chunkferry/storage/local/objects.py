@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from os import PathLike
 from typing import IO, BinaryIO, Final
@@ -18,6 +18,8 @@ from chunkferry.storage.local import audit, tree
 
 #: Bytes read or written at once.
 _PIECE: Final = 1024 * 1024
+#: The same where a reader may be slow, and many of them.
+_SHORT: Final = 256 * 1024
 
 
 class LocalObjects:
@@ -77,6 +79,15 @@ class LocalObjects:
         with self.get(filepath) as file:
             transfer.copy(_pieces(file, filepath, start, finish), writer)
 
+    def read_version(
+        self, filepath: str, etag: str, start: int, finish: int
+    ) -> Generator[bytes, None, None]:
+        """The bytes [start, finish); the file stays open, so that nobody takes its place."""
+        with self.get(filepath) as file:
+            if tree.etag(os.fstat(file.fileno())) != etag:
+                raise transfer.changed(filepath)
+            yield from _pieces(file, filepath, start, finish, size=_SHORT)
+
     def stream(self, filepath: str, writer: BinaryIO) -> None:
         """Write the file into ``writer``."""
         self.download(filepath, writer)
@@ -131,14 +142,19 @@ class LocalObjects:
 
 
 def _pieces(
-    file: IO[bytes], filepath: str, start: int = 0, finish: int | None = None
+    file: IO[bytes],
+    filepath: str,
+    start: int = 0,
+    finish: int | None = None,
+    *,
+    size: int = _PIECE,
 ) -> Iterator[bytes]:
     """The bytes [start, finish) of ``file``; of one version, or an error."""
     before = os.fstat(file.fileno())
     end = before.st_size if finish is None else min(finish, before.st_size)
     while start < end:
         with tree.translated(f"reading {filepath!r}"):
-            piece = os.pread(file.fileno(), min(_PIECE, end - start), start)
+            piece = os.pread(file.fileno(), min(size, end - start), start)
             after = os.fstat(file.fileno())
         # Objects are replaced by a rename, which an open file does not notice; only what does
         # not keep to that gets here.

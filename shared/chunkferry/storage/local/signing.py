@@ -87,7 +87,8 @@ class UrlSigner:
             msg = "base_url must be an http or https URL without a query"
             raise ConfigError(msg)
         self._base: Final = base_url.rstrip("/") + "/"
-        self._base_path: Final = urlsplit(self._base).path
+        #: What the paths of all URLs begin with; ends with a slash.
+        self.base_path: Final = urlsplit(self._base).path
         self._secrets: Final = secrets
 
     def sign(
@@ -142,10 +143,10 @@ class UrlSigner:
 
     def _claimed(self, method: str, url: str) -> tuple[SignedRequest, str]:
         parts = urlsplit(url)
-        if not parts.path.startswith(self._base_path):
+        if not parts.path.startswith(self.base_path):
             raise UrlRefused("it is not below our base URL")
         try:
-            filepath = unquote(parts.path[len(self._base_path) :], errors="strict")
+            filepath = unquote(parts.path[len(self.base_path) :], errors="strict")
             pairs = parse_qsl(parts.query, strict_parsing=True, errors="strict", max_num_fields=8)
             query = dict(pairs)
             if len(query) != len(pairs) or not _REQUIRED <= set(query) <= _REQUIRED | _OPTIONAL:

@@ -128,6 +128,11 @@ class SigningLocalStore(LocalStore):
         super().__init__(root)
         self._signer: Final = signer
 
+    @property
+    def base_path(self) -> str:
+        """What the paths of its URLs begin with; ends with a slash."""
+        return self._signer.base_path
+
     def signed_url(
         self, filepath: str, lifetime: timedelta, config: SignedUrlConfig | None = None
     ) -> str:
