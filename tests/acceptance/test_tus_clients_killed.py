@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_replica_is_killed_and_never_comes_back(
     start_worker(door.site.env)
     assert client.outcome().error is None
     broken, *others = door.served("PATCH", client.upload_id)
-    assert (broken.status, broken.upstreams) == (502, second.address)
+    assert (broken.status, broken.upstreams) == (503, second.address)
     assert {entry.upstreams.rpartition(", ")[2] for entry in others} == {first.address}
     assert door.stored(client.upload_id) == CONTENT
 
@@ -170,3 +171,17 @@ def test_a_half_dead_connection_is_in_nobodys_way(
     frozen.thaw()
     assert frozen.outcome().upload_id == frozen.upload_id
     assert door.stored(frozen.upload_id) == CONTENT
+
+
+def test_success_is_told_once_the_object_is_stored(
+    door: Replicas, start_worker: StartWorker, send: Sender, tmp_path: Path
+) -> None:
+    """Where acknowledgement means that: a slow store makes the client wait."""
+    for front in door.fronts:
+        front.restart_with({"CHUNKFERRY_HTTP_ACK": "stored"})
+    door.site.witness(seconds="1")
+    start_worker(door.site.env)
+    small = tmp_path / "small.bin"
+    small.write_bytes(CONTENT[:MIB])
+    found = send(small, look=door.site.folder / "objects").outcome()
+    assert (found.error, found.found) == (None, [hashlib.sha256(CONTENT[:MIB]).hexdigest()])

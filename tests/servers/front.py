@@ -90,6 +90,12 @@ class Front:
         """SIGTERM, as an orchestrator does it."""
         self._end(signal.SIGTERM)
 
+    def restart_with(self, env: Mapping[str, str]) -> None:
+        """Stop it and start it again with other variables."""
+        self.stop()
+        self._env |= env
+        self.start()
+
     def close(self) -> None:
         """Kill it and let its address go."""
         self.kill()
