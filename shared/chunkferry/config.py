@@ -144,6 +144,15 @@ class Settings(BaseSettings):
     http_max_size: int = Field(
         0, ge=0, description="most bytes of an upload over HTTP; 0 for no limit"
     )
+    http_quota_uploads: int = Field(
+        0, ge=0, description="uploads that one principal may have open over HTTP; 0 for any number"
+    )
+    http_quota_bytes: int = Field(
+        0,
+        ge=0,
+        description="bytes of one principal that may wait in Redis, and a part more of each upload;"
+        " 0 for any number",
+    )
     http_max_upload_age: Span = Field(
         timedelta(days=7), description="how long receiving an upload over HTTP may take in all"
     )
@@ -257,6 +266,11 @@ class Settings(BaseSettings):
         Late requests of a dead holder land within its lease; the record must still exist.
         """
         return min(timedelta(seconds=self.lease_seconds * 2), self.result_ttl / 2)
+
+    @cached_property
+    def longest_life(self) -> timedelta:
+        """How long an upload over HTTP is open at the longest, unless it is requeued."""
+        return self.http_max_upload_age + self.failed_upload_expiry + self.orphan_age
 
     @cached_property
     def orphan_age(self) -> timedelta:

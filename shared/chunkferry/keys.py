@@ -105,6 +105,11 @@ def filling(shard: int) -> str:
     return f"{{cf:{shard}}}:filling"
 
 
+def principal(name: str) -> str:
+    """ZSET: uploads of one principal, where quotas are on -> when they began (ms)."""
+    return f"cf:principal:{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
 def ended(shard: int) -> str:
     """ZSET: ended uploads -> when their records vanish (ms); vanishes with the last of them."""
     return f"{{cf:{shard}}}:ended"

@@ -30,7 +30,7 @@ from chunkferry.errors import (
 from chunkferry.filepath import check_destination, check_filepath, new_partial
 from chunkferry.ledger import RedisLedger
 from chunkferry.metadata import check_content_type, check_idempotency_key, check_metadata
-from chunkferry.moves import Created, Draft
+from chunkferry.moves import Created, Draft, Termination
 from chunkferry.news import News
 from chunkferry.notifier import Notifier
 from chunkferry.sender import Sender
@@ -443,6 +443,19 @@ class ChunkManager:
         if self._ledger.intake.cancel(upload_id):
             self._wake(upload_id)
 
+    def terminate(self, upload: ChunkUpload, *, deleted: bool) -> Termination:
+        """Note that the object of a complete upload is about to be deleted, or has been.
+
+        Deleting it is the caller's business, between two calls of this: no other upload to the
+        path begins meanwhile. Both may be repeated.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it is not complete.
+        """
+        self.init()
+        return self._ledger.intake.terminate(upload, deleted=deleted)
+
     def requeue(self, upload_id: str) -> None:
         """Give a failed upload another chance, from where it stopped.
 
@@ -465,6 +478,16 @@ class ChunkManager:
         for upload in self._ledger.records.list_uploads():
             if state in {None, upload.state} and service in {None, upload.service}:
                 yield upload
+
+    def note_principal(self, principal: str, upload_id: str) -> None:
+        """Count an upload among those of ``principal``; for front doors with quotas."""
+        self.init()
+        self._ledger.principals.note(principal, upload_id)
+
+    def uploads_of(self, principal: str) -> list[ChunkUpload]:
+        """Uploads of ``principal`` that were noted, and have not ended."""
+        self.init()
+        return self._ledger.principals.uploads_of(principal)
 
     # --- for operators -----------------------------------------------------------------------
 

@@ -70,6 +70,14 @@ class Standing:
     length: int | None
 
 
+class Termination(StrEnum):
+    """What came of noting that an object is being deleted."""
+
+    NOTED = "noted"
+    SAME = "same"  #: it was deleted before
+    SUPERSEDED = "superseded"  #: another upload to the path has begun since
+
+
 class Acquisition(StrEnum):
     """What came of trying to take a lease."""
 

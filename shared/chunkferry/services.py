@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Release,
         Rousing,
         Standing,
+        Termination,
         Told,
         Turn,
     )
@@ -422,6 +423,16 @@ class Intake(Protocol):
             UploadClosed: it has not failed.
         """
 
+    def terminate(self, upload: ChunkUpload, *, deleted: bool) -> Termination:
+        """Note that the object of a complete upload is about to be deleted, or has been.
+
+        In between no other upload to its path begins: the object there stays this upload's.
+
+        Raises:
+            UploadNotFound: there is no such upload.
+            UploadClosed: it is not complete.
+        """
+
 
 class Leases(Protocol):
     """The workers' moves. Each raises ``LeaseLost`` unless ``nonce`` is that of the holder."""
@@ -661,6 +672,19 @@ class Letters(Protocol):
         """A letter of ``waiting`` was told, or is dead again with ``error``."""
 
 
+class Principals(Protocol):
+    """Whose uploads are open. Kept only where quotas are on; protective, not exact."""
+
+    def note(self, principal: str, upload_id: str) -> None:
+        """An upload of ``principal`` has begun. The same call again changes nothing."""
+
+    def uploads_of(self, principal: str) -> list[ChunkUpload]:
+        """The uploads of ``principal`` that were noted and have not ended, oldest first.
+
+        One round trip to each server, with a short read for each upload.
+        """
+
+
 class Ledger(Protocol):
     """Everything that is known of uploads, and every way to change it."""
 
@@ -699,6 +723,10 @@ class Ledger(Protocol):
     @property
     def letters(self) -> Letters:
         """For what could not be told."""
+
+    @property
+    def principals(self) -> Principals:
+        """For front doors with quotas."""
 
 
 # --- whole objects ----------------------------------------------------------------------------

@@ -83,3 +83,5 @@ TRANSITIONS: Final = MappingProxyType(
 
 #: States that nothing leaves; the record vanishes after ``result_ttl``.
 TERMINAL: Final = frozenset({_S.COMPLETE, _S.EXPIRED, _S.CANCELLED})
+#: States of an upload of which nothing stays at its store.
+REMOVED: Final = frozenset({_S.ABORTING, _S.EXPIRED, _S.CANCELLED})

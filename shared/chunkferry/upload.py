@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from chunkferry.parts import Grid
-from chunkferry.state import TERMINAL, State
+from chunkferry.state import REMOVED, TERMINAL, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,9 @@ class ChunkUpload:
     created_at: datetime
     #: When the upload is given up if its producer stays silent.
     expiry: datetime
+    #: Of a complete upload whose object is taken back on request: ``begun`` while it is being
+    #: deleted, ``done`` once it is; else empty.
+    termination: str = ""
     #: Why it failed, as a sentence; empty if it did not.
     error: str = ""
     #: ``code`` of that error.
@@ -86,6 +89,11 @@ class ChunkUpload:
     def is_complete(self) -> bool:
         """True once the object is whole and verified in the store."""
         return self.state is State.COMPLETE
+
+    @property
+    def is_removed(self) -> bool:
+        """True once it was given up, cancelled or taken back: nothing leads back from there."""
+        return self.state in REMOVED or bool(self.termination)
 
     @property
     def is_processing(self) -> bool:
@@ -147,6 +155,7 @@ def from_hashes(
         finals=tuple(intake.get("finals", "").split()),
         created_at=_time(intake["created_at"]),
         expiry=_time(intake["expires_at"]),
+        termination=intake.get("termination", ""),
         error=work.get("error", ""),
         error_code=work.get("error_code", ""),
         holder=work.get("worker", "") if holds else "",

@@ -238,6 +238,14 @@ class Twins(RuleBasedStateMachine):
         """Tell of its changes."""
         self.both(partial(tell, nonce, span, after), pair)
 
+    @rule(pair=uploads, deleted=st.booleans())
+    def terminate(self, pair: Pair, deleted: bool) -> None:
+        """Take an upload back: a complete one, if there is any."""
+        pair = next((pair for pair in self.pairs if self.state(pair) is State.COMPLETE), pair)
+        self.both(
+            lambda world, id_: world.ledger.intake.terminate(world.get(id_), deleted=deleted), pair
+        )
+
     @rule(pair=uploads)
     def requeue(self, pair: Pair) -> None:
         """Give an upload another chance: one that failed, if there is any."""

@@ -163,6 +163,19 @@ def test_documented_rights_do_in_a_cluster(fresh_cluster: FreshCluster, site_at:
     assert sites["worker"].stored("a") == CONTENT
 
 
+def test_quotas_need_one_right_more(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
+    """The page says which; who lacks it is told."""
+    assert "`http_quota_bytes` also need `+pexpire`" in PAGE
+    server = fresh_redis()
+    manager = site_at(grant(server, "producer")).manager
+    upload = manager.create("a", 4)
+    with pytest.raises(ConfigError, match="a right less than a script needs"):
+        manager.note_principal("ann", upload.upload_id)
+    server.client().execute_command("ACL SETUSER", "producer", "+pexpire")  # type: ignore[no-untyped-call]  # redis-py
+    manager.note_principal("ann", upload.upload_id)
+    assert manager.uploads_of("ann") == [manager.get(upload.upload_id)]
+
+
 def use_everything(make: Callable[[], Site], helper: Site) -> None:
     """All that producers do; ``helper`` does what workers do in between."""
     site = make()

@@ -6,6 +6,7 @@ Each keeps its socket while it is down, as ``chunkferry up`` does, unless it is 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,12 +18,16 @@ from typing import Protocol
 
 import httpx
 import pytest
+from tests.servers.redis import RedisServer
 from tests.sites import Site
 from tests.waiting import wait_until
 
 from chunkferry_worker import tether
 
 STOP_SECONDS = 30.0
+#: Of ``shared_front``: its database on the shared server, and the most bytes of an upload.
+DATABASE = 8
+MAX_SIZE = 1 << 40
 #: The version that every request of tus has to name.
 TUS = {"Tus-Resumable": "1.0.0"}
 #: Headers of a body that holds bytes of an upload.
@@ -59,6 +64,11 @@ class Front:
         """Its only process."""
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """True while its process lives."""
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start it and wait until it answers; where it was, if its address was let go."""
@@ -106,6 +116,12 @@ class Front:
             self._process.send_signal(number)
             self._process.wait(STOP_SECONDS)
 
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[socket.socket]:
+        """A connection, for requests that a test writes by hand."""
+        with socket.create_connection(self._listening.getsockname(), timeout=60) as opened:
+            yield opened
+
     def client(self) -> httpx.Client:
         """An HTTP client whose URLs are relative to this front door."""
         return httpx.Client(base_url=self.url, timeout=60)
@@ -133,6 +149,33 @@ def fronts(folder: Path) -> Iterator[StartFront]:
             return front
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def shared_front(
+    redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Front]:
+    """One front door without workers for all tests that need no other, in a database of its own."""
+    folder = tmp_path_factory.mktemp("front")
+    front = Front(
+        {
+            "CHUNKFERRY_REDIS_URL": f"{redis_server.url.rpartition('/')[0]}/{DATABASE}",
+            "CHUNKFERRY_SERVICES": json.dumps({"default": f"file://{folder}/objects"}),
+            "CHUNKFERRY_HTTP_MAX_SIZE": str(MAX_SIZE),
+            "CHUNKFERRY_HTTP_BODY_TIMEOUT_SECONDS": "1",
+        },
+        folder / "log",
+    )
+    front.start()
+    yield front
+    front.close()
+
+
+@pytest.fixture
+def shared_web(shared_front: Front) -> Iterator[httpx.Client]:
+    """A client of ``shared_front``."""
+    with shared_front.client() as client:
+        yield client
 
 
 @pytest.fixture
@@ -174,3 +217,18 @@ def offset_of(web: httpx.Client, url: str) -> int:
     answer = web.head(url, headers=TUS)
     assert answer.status_code == httpx.codes.OK, answer.status_code
     return int(answer.headers["upload-offset"])
+
+
+def head_of(method: str, url: str, **headers: str) -> bytes:
+    """The head of a request of tus, for a body that a test sends by hand."""
+    said = [f"{name}: {value}" for name, value in {**TUS, **headers}.items()]
+    return "\r\n".join([f"{method} {url} HTTP/1.1", "Host: x", *said, "", ""]).encode()
+
+
+def answer_of(connection: socket.socket) -> tuple[int, str]:
+    """Status and head of the answer that comes first."""
+    head = b""
+    while b"\r\n\r\n" not in head and (data := connection.recv(65536)):
+        head += data
+    text = head.partition(b"\r\n\r\n")[0].decode("latin-1").lower()
+    return int(text.split(" ")[1]) if text else 0, text

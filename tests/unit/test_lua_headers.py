@@ -197,13 +197,14 @@ def test_the_page_lists_all_keys() -> None:
         ("cf:dead_letters", "STREAM", "what could not be told, capped"),
         ("cf:letters_again", "STREAM", "dead letters that are to be sent once more, capped"),
     }
-    samples = {"upload_id": UPLOAD, "shard": 7, "service": "s", "filepath": "f"}
+    samples = {"upload_id": UPLOAD, "shard": 7, "service": "s", "filepath": "f", "name": "p"}
+    digests = {keys.path_digest("s", "f"), keys.principal("p").rpartition(":")[2]}
     for _, function in inspect.getmembers(keys, inspect.isfunction):
         if text := re.match(r"([A-Z]+): (.*)\.$", function.__doc__ or "", re.DOTALL):
             names = inspect.signature(function).parameters
             key = function(**{name: samples[name] for name in names})
             shown = key.replace("{cf:7}", "{cf:<shard>}").replace(UPLOAD, "<upload>")
-            shown = shown.replace(keys.path_digest("s", "f"), "<digest>")
+            shown = re.sub("|".join(digests), "<digest>", shown)
             expected.add((shown, text[1], text[2]))
     rows = re.findall(r"^\| `(\S*cf:\S+)` \| ([A-Z]+) \| (.*) \|$", PAGE, re.MULTILINE)
     assert set(rows) == expected

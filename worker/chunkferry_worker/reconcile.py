@@ -196,7 +196,7 @@ class Reconcile:
         return _finding(verdict, upload, _REASONS[verdict])
 
     def _verdict(self, upload: ChunkUpload) -> Verdict:
-        if upload.state is State.COMPLETE:
+        if upload.state is State.COMPLETE and not upload.is_removed:
             return Verdict.AGREES if self._has_object(upload) else Verdict.MISSING
         if upload.has_ended or upload.holder or upload.state is State.ABORTING:
             return Verdict.AGREES  # nothing is to be there, or a worker is about to see for itself

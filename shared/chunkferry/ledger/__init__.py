@@ -1,9 +1,10 @@
 """The ledger: every state change of an upload, each one a Lua script or one transaction.
 
-Nine roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep), ``joins``
+Ten roles share it: ``intake`` (producers), ``leases`` (workers), ``agenda`` (the sweep), ``joins``
 (uploads made of others), ``records`` (questions of anybody), ``health`` (all uploads as a whole),
 ``totals`` (what was counted), ``telling`` and ``letters`` (who is told of changes, and what could
-not be told). Nothing here knows of stores, Celery or waiting.
+not be told) and ``principals`` (whose uploads are open, for quotas). Nothing here knows of stores,
+Celery or waiting.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from chunkferry.ledger.intake import RedisIntake
 from chunkferry.ledger.joins import RedisJoins
 from chunkferry.ledger.leases import RedisLeases
 from chunkferry.ledger.letters import RedisLetters
+from chunkferry.ledger.principals import RedisPrincipals
 from chunkferry.ledger.records import RedisRecords
 from chunkferry.ledger.scripts import SERVER_CLOCK, Scripts
 from chunkferry.ledger.telling import RedisTelling
@@ -45,3 +47,4 @@ class RedisLedger:
         self.totals = RedisTotals(scripts)
         self.telling = RedisTelling(scripts, settings)
         self.letters = RedisLetters(client)
+        self.principals = RedisPrincipals(scripts, self.records, settings)

@@ -30,8 +30,9 @@ from chunkferry.ledger.batch import Batch
 from chunkferry.ledger.durability import Durability
 from chunkferry.ledger.gauge import UNLIMITED, MemoryGauge
 from chunkferry.ledger.scripts import Scripts, UnexpectedAnswer, milliseconds, of
-from chunkferry.moves import Accepted, Created, Draft
+from chunkferry.moves import Accepted, Created, Draft, Termination
 from chunkferry.parts import Grid
+from chunkferry.upload import ChunkUpload
 
 #: The keys of ``create``, beside those of the path.
 _CREATED: Final = ("intake", "work", "due", "events", "joins", "partials", "telling")
@@ -291,6 +292,24 @@ class RedisIntake:
             case ["closed", state]:
                 raise UploadClosed(upload_id, state, "be cancelled")
         raise UnexpectedAnswer("cancel", answer)
+
+    def terminate(self, upload: ChunkUpload, *, deleted: bool) -> Termination:
+        """Note that an object is about to be deleted, or has been; see ``services.Intake``."""
+        shard = keys.shard_of(upload.upload_id)
+        answer = self._scripts.run(
+            "terminate",
+            {
+                **of(upload.upload_id, "intake"),
+                "path": keys.path(shard, upload.service, upload.filepath),
+            },
+            {"upload_id": upload.upload_id, "deleted": int(deleted)},
+        )
+        match answer:
+            case ["unknown"]:
+                raise UploadNotFound(upload.upload_id)
+            case ["closed", state]:
+                raise UploadClosed(upload.upload_id, state, "be taken back")
+        return Termination(answer[0])
 
     def requeue(self, upload_id: str) -> bool:
         """Give a failed upload another chance; see ``services.Intake``."""

@@ -61,7 +61,7 @@ class RedisRecords:
 
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; raises ``UploadNotFound``."""
-        (found,) = self._snapshots([upload_id])
+        (found,) = self.snapshots([upload_id])
         if found is None:
             raise UploadNotFound(upload_id)
         return found
@@ -69,7 +69,7 @@ class RedisRecords:
     def get_all(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
         """Each upload as it is at one moment, in this order; None for those that are not known."""
         unique = list(dict.fromkeys(upload_ids))
-        found = dict(zip(unique, self._snapshots(unique), strict=True))
+        found = dict(zip(unique, self.snapshots(unique), strict=True))
         return [found[upload_id] for upload_id in upload_ids]
 
     def find(self, service: str, filepath: str) -> ChunkUpload | None:
@@ -77,7 +77,7 @@ class RedisRecords:
         shard = keys.shard_of_path(service, filepath, self._shards)
         with connection.translated():
             newest = cast("bytes | None", self._client.get(keys.path(shard, service, filepath)))
-        return self._snapshots([newest.decode()])[0] if newest else None
+        return self.snapshots([newest.decode()])[0] if newest else None
 
     def list_uploads(self) -> Iterator[ChunkUpload]:
         """All uploads that are known: ended ones until their records vanish."""
@@ -87,7 +87,7 @@ class RedisRecords:
                 batches = connection.served(self._client, due, partial(_members, shard))
             # An upload that ends meanwhile is in both.
             members = dict.fromkeys(member for batch in batches for member in batch)
-            yield from filter(None, self._snapshots([member.decode() for member in members]))
+            yield from filter(None, self.snapshots([member.decode() for member in members]))
 
     def grid(self, upload_id: str) -> Grid:
         """The part grid of an upload, which never changes; raises ``UploadNotFound``."""
@@ -107,7 +107,7 @@ class RedisRecords:
             newest = cast("list[Any]", self._client.xrevrange(keys.events(upload_id), count=1))
         return newest[0][0].decode() if newest else "0"
 
-    def _snapshots(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
+    def snapshots(self, upload_ids: Sequence[str]) -> list[ChunkUpload | None]:
         """Each upload as it is at one moment; None for those that are not known."""
         if not upload_ids:
             return []

@@ -7,9 +7,10 @@ local newest = redis.call('GET', key.path) or ''
 if newest == arg.upload_id then return {'created', 0} end -- the same call again
 if newest ~= arg.expected then return {'moved', newest} end
 if newest ~= '' then
-  local other = pick(key.previous, 'state', 'token')
-  local state = other.state
+  local other = pick(key.previous, 'state', 'token', 'termination')
+  local state = other.termination == 'begun' and 'aborting' or other.state
   local removed = state == 'aborting' or state == 'expired' or state == 'cancelled'
+    or other.termination == 'done'
   if state and not removed and arg.token ~= '' and other.token == arg.token then
     return {'same', newest}
   end

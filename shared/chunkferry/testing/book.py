@@ -87,6 +87,8 @@ class Entry:
     teller: str = ""
     teller_until: int = 0
     told: str = ""
+    #: See ``ChunkUpload.termination``.
+    termination: str = ""
     #: When an ended upload is forgotten.
     forgotten_at: int = 0
     #: Bytes that wait to be stored, by their end offset, in order.
@@ -275,6 +277,7 @@ class Book:
             finals=entry.finals,
             created_at=_time(entry.created_at),
             expiry=_time(entry.expires_at),
+            termination=entry.termination,
             error=entry.error,
             error_code=entry.error_code,
             holder=entry.worker if entry.owner and entry.lease_until > now else "",

@@ -21,10 +21,11 @@ from chunkferry.errors import (
     UploadInProgress,
 )
 from chunkferry.ledger.scripts import milliseconds
-from chunkferry.moves import Accepted, Created, Draft
+from chunkferry.moves import Accepted, Created, Draft, Termination
 from chunkferry.parts import Grid
-from chunkferry.state import State
-from chunkferry.testing.book import Book, Entry, has_ended
+from chunkferry.state import REMOVED, TERMINAL, State
+from chunkferry.testing.book import Book, Entry
+from chunkferry.upload import ChunkUpload
 
 #: Progress of receiving is told at most this often, in milliseconds.
 _TOLD_EVERY: Final = 200
@@ -49,12 +50,13 @@ class MemoryIntake:
         with book.turn() as now:
             other = book.newest(draft.service, draft.filepath)
             if other is not None:
-                removed = other.state in {State.ABORTING, State.EXPIRED, State.CANCELLED}
+                state = State.ABORTING if other.termination == "begun" else other.state
+                removed = state in REMOVED or other.termination == "done"
                 same = draft.idempotency_key and other.token == draft.idempotency_key
                 if same and not removed:
                     return Created(upload_id=other.upload_id, wake=False, existed=True)
-                if not has_ended(other):
-                    raise UploadInProgress(draft.filepath, other.upload_id, other.state.value)
+                if state not in TERMINAL:
+                    raise UploadInProgress(draft.filepath, other.upload_id, state.value)
             limit = book.settings.max_open_uploads
             if 0 < limit <= len(book.due):
                 raise TooManyUploads(len(book.due), limit)
@@ -232,6 +234,20 @@ class MemoryIntake:
                 raise UploadClosed(upload_id, entry.state.value, "be cancelled")
             self._book.abort(entry, State.CANCELLED, now)
             return True
+
+    def terminate(self, upload: ChunkUpload, *, deleted: bool) -> Termination:
+        """Note that an object is about to be deleted, or has been."""
+        with self._book.turn():
+            entry = self._book.entry(upload.upload_id)
+            if entry.state is not State.COMPLETE:
+                raise UploadClosed(upload.upload_id, entry.state.value, "be taken back")
+            if entry.termination == "done":
+                return Termination.SAME
+            newest = self._book.newest(entry.service, entry.filepath)
+            if not deleted and newest is not None and newest is not entry:
+                return Termination.SUPERSEDED
+            entry.termination = "done" if deleted else "begun"
+            return Termination.NOTED
 
     def requeue(self, upload_id: str) -> bool:
         """Give a failed upload another chance."""

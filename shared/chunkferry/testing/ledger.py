@@ -17,6 +17,7 @@ from chunkferry.testing.intake import MemoryIntake
 from chunkferry.testing.joins import MemoryJoins
 from chunkferry.testing.leases import MemoryLeases
 from chunkferry.testing.letters import MemoryLetters
+from chunkferry.testing.principals import MemoryPrincipals
 from chunkferry.testing.records import MemoryRecords
 from chunkferry.testing.telling import MemoryTelling
 from chunkferry.testing.totals import MemoryTotals
@@ -44,6 +45,7 @@ class MemoryLedger:
         self.totals = MemoryTotals()
         self.telling = MemoryTelling(self._book)
         self.letters = MemoryLetters()
+        self.principals = MemoryPrincipals(self._book)
 
     @property
     def is_pressed(self) -> bool:

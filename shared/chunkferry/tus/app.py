@@ -6,6 +6,7 @@ Chooses the protocol of each request, and turns every error into an answer.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -113,6 +114,7 @@ class TusApp:
                 *middleware(self.door.settings),
             ],
         )
+        without_redirects(self._app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -187,32 +189,50 @@ class _Resource:
         except Exception as exc:
             counting.say(scope, exc)
             response = dialect.refuse(exc)
+            if request.method == "HEAD" and _may_pass(exc):
+                response.status_code = HTTPStatus.LOCKED
         response.headers.update(dialect.marks)
         await response(scope, receive, send)
+
+
+def _may_pass(error: Exception) -> bool:
+    """True if an answer to HEAD may be another one later, once something else was mended.
+
+    tus-js-client tries again after a 423 only. After a 429 it gives up; after any 5xx it begins a
+    new upload, and all that was received is lost to it.
+    """
+    return isinstance(error, ChunkferryError) and (
+        error.retryable or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
 
 
 def middleware(settings: Settings) -> list[Middleware]:
     """What every request passes first, the outermost first."""
     return [
-        Middleware(HeaderLimit, settings.http_header_limit),
-        Middleware(Proxies, settings.http_trusted_proxies),
+        # Outermost: a page may read only what has its headers, an error as well.
         Middleware(
             CORSMiddleware,
             allow_origins=settings.http_cors_origins,
             allow_methods=["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"],
-            allow_headers=[
-                *protocol.REQUEST_HEADERS,
-                *rufh.REQUEST_HEADERS,
-                *conditions.REQUEST_HEADERS,
-                "Last-Event-ID",
-            ],
-            expose_headers=[
-                *protocol.RESPONSE_HEADERS,
-                *rufh.RESPONSE_HEADERS,
-                *conditions.RESPONSE_HEADERS,
-            ],
+            allow_headers=sorted(
+                {
+                    *protocol.REQUEST_HEADERS,
+                    *rufh.REQUEST_HEADERS,
+                    *conditions.REQUEST_HEADERS,
+                    "Last-Event-ID",
+                }
+            ),
+            expose_headers=sorted(
+                {
+                    *protocol.RESPONSE_HEADERS,
+                    *rufh.RESPONSE_HEADERS,
+                    *conditions.RESPONSE_HEADERS,
+                }
+            ),
             max_age=86400,
         ),
+        Middleware(HeaderLimit, settings.http_header_limit),
+        Middleware(Proxies, settings.http_trusted_proxies),
         Middleware(MethodOverride),
     ]
 
@@ -227,7 +247,18 @@ def beside(other: ASGIApp, path: str = "/files", uploads: TusApp | None = None) 
         path: begins with a slash and ends with none.
         uploads: default: one by the ``CHUNKFERRY_…`` variables.
     """
-    return Starlette(routes=[*mounted(path, uploads or TusApp()), Mount("/", other)])
+    return without_redirects(
+        Starlette(routes=[*mounted(path, uploads or TusApp()), Mount("/", other)])
+    )
+
+
+def without_redirects(app: Starlette) -> Starlette:
+    """``app``, which redirects nobody who came with a slash too many or too few.
+
+    A redirect costs a client its body; and Starlette fails where the query is no UTF-8.
+    """
+    app.router.redirect_slashes = False
+    return app
 
 
 def mounted(path: str, app: ASGIApp) -> tuple[BaseRoute, BaseRoute]:

@@ -18,7 +18,7 @@ from chunkferry.config import Settings
 from chunkferry.errors import ChunkferryError, ConfigError
 from chunkferry.manager import ChunkManager
 from chunkferry.tus import admin, answers, frontpage
-from chunkferry.tus.app import TusApp, middleware, mounted
+from chunkferry.tus.app import TusApp, middleware, mounted, without_redirects
 from chunkferry.tus.door import Door
 from chunkferry.tus.health import Health
 from chunkferry.tus.hooks import Hooks
@@ -49,7 +49,7 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
         # Some servers end by a signal, after which nothing of this process runs any more.
         await uploads.door.call(uploads.door.manager.tally.flush)
 
-    return Starlette(
+    app = Starlette(
         lifespan=lifespan,
         routes=[
             *mounted("/files", uploads),
@@ -60,12 +60,15 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
         ],
         exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},
     )
+    return without_redirects(app)
 
 
 def signed_objects(door: Door) -> list[BaseRoute]:
     """Routes that serve the signed URLs of folders; to come last, as a folder's may be ``/``."""
     objects = SignedObjects(door)
-    guarded = Starlette(routes=[Mount("/", objects)], middleware=middleware(door.settings))
+    guarded = without_redirects(
+        Starlette(routes=[Mount("/", objects)], middleware=middleware(door.settings))
+    )
     return [Mount(path, guarded) for path in objects.base_paths()]
 
 

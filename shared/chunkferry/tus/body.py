@@ -44,6 +44,8 @@ class SlowBody(ChunkferryError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"expected {_TRICKLE} bytes of the body or its end within {seconds:g} s")
+        #: The rest of the body is not waited for either (tus, section PATCH).
+        self.headers = {"Connection": "close"}
 
 
 class TooLarge(ChunkferryError):

@@ -101,6 +101,6 @@ class Door:
         else:
             upload = await self.call(self.manager.get, upload_id)
             principal = await self.admit(request, action, upload)
-        if not (principal.is_admin or upload.notes.get("principal", "") == principal.name):
+        if not principal.owns(upload.notes.get("principal", "")):
             raise UploadNotFound(upload_id)
         return upload

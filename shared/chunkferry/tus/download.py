@@ -27,6 +27,7 @@ from chunkferry.state import State
 from chunkferry.tus import presentation, serving
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Action
+from chunkferry.tus.removal import require_there
 from chunkferry.tus.sending import ObjectGone
 from chunkferry.tus.serving import Offer
 from chunkferry.upload import ChunkUpload
@@ -84,6 +85,7 @@ class Downloads:
             PreconditionFailed, NotReadable, StoreError: as ``serving.serve``.
         """
         upload = await self._door.upload(request, Action.DOWNLOAD)
+        require_there(upload)
         _require_complete(upload)
         store = await self._door.fetch(self._store, upload)
         found = await self._door.fetch(_object_of, store, upload)

@@ -90,7 +90,7 @@ class Draft:
     async def remove(self, request: Request) -> Response:
         """DELETE: have the upload removed (section 4.5; 204)."""
         upload = await self._door.upload(request, Action.TERMINATE)
-        await self._door.call(self._door.manager.cancel, upload.upload_id)
+        await self._reception.remove(upload)
         return Response(status_code=204)
 
     def refuse(self, error: Exception) -> Response:

@@ -142,7 +142,8 @@ def concat(value: str | None) -> Concat | None:
         return Concat()
     kind, _, urls = value.partition(";")
     partials = tuple(urls.split())
-    if kind != "final" or not 0 < len(partials) <= _MAX_PARTIALS:
+    is_text = value.isascii() and value.isprintable()  # it is told again
+    if kind != "final" or not is_text or not 0 < len(partials) <= _MAX_PARTIALS:
         raise BadHeader(
             "Upload-Concat", f"'partial' or 'final;' and 1 to {_MAX_PARTIALS} URLs", value
         )

@@ -36,6 +36,10 @@ class Principal:
     #: True if all uploads are theirs to see, cancel and requeue.
     is_admin: bool = False
 
+    def owns(self, name: str) -> bool:
+        """True if uploads of the principal ``name`` are theirs to use."""
+        return self.is_admin or self.name == name
+
 
 #: Whoever comes where no authentication is configured.
 ANYBODY = Principal(name="", is_admin=True)

@@ -12,10 +12,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chunkferry.errors import ChunkferryError
+from chunkferry.tus import protocol
 from chunkferry.tus.answers import problem
 from chunkferry.tus.proxies import Network, forwarded, is_trusted
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"})
+#: Of an answer that is given before anybody has looked which protocol is spoken.
+_MARKS: Final = {"Tus-Resumable": protocol.VERSION}
 
 
 class HeadersTooLarge(ChunkferryError):
@@ -26,17 +28,6 @@ class HeadersTooLarge(ChunkferryError):
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"headers may have {limit} bytes together, not {size}")
-
-
-class UnknownMethod(ChunkferryError):
-    """``X-HTTP-Method-Override`` names no method of HTTP that is used here."""
-
-    code = "unknown_method"
-    http_status = 400
-
-    def __init__(self) -> None:
-        known = ", ".join(sorted(_METHODS))
-        super().__init__(f"X-HTTP-Method-Override must be one of {known}")
 
 
 class HeaderLimit:
@@ -51,7 +42,7 @@ class HeaderLimit:
         if scope["type"] == "http":
             size = sum(len(name) + len(value) for name, value in scope["headers"])
             if size > self._limit:
-                await problem(HeadersTooLarge(size, self._limit))(scope, receive, send)
+                await problem(HeadersTooLarge(size, self._limit), _MARKS)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -67,9 +58,6 @@ class MethodOverride:
         if scope["type"] == "http":
             method = Headers(scope=scope).get("x-http-method-override")
             if method is not None:
-                if method.upper() not in _METHODS:
-                    await problem(UnknownMethod())(scope, receive, send)
-                    return
                 scope = {**scope, "method": method.upper()}
         await self._app(scope, receive, send)
 

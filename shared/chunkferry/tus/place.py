@@ -20,7 +20,7 @@ def url_of(request: Request, upload_id: str, form: Literal["relative", "absolute
     host = request.headers.get("host", "")
     if form == "relative" or not HOST.fullmatch(host):
         return path
-    return f"{request.url.scheme}://{host}{path}"
+    return f"{request.scope['scheme']}://{host}{path}"
 
 
 def upload_id_in(url: str) -> str:

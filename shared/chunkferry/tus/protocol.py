@@ -30,15 +30,23 @@ _EXTENSIONS: Final = (
     "checksum",
 )
 
-#: What browsers may send, and what scripts may read of an answer ("CORS" of the section
-#: "General Considerations", and what tus-js-client and Uppy use).
+#: What pages may send and read, of this protocol, of Resumable Uploads for HTTP, and of what lies
+#: around both: tus-js-client and Uppy use all of these.
 REQUEST_HEADERS: Final = (
     "Authorization",
+    "Content-Digest",
+    "Content-Disposition",
     "Content-Type",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Repr-Digest",
     "Tus-Resumable",
     "Upload-Checksum",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version",
+    "Upload-Incomplete",
     "Upload-Length",
     "Upload-Metadata",
     "Upload-Offset",
@@ -47,6 +55,8 @@ REQUEST_HEADERS: Final = (
     "X-Requested-With",
 )
 RESPONSE_HEADERS: Final = (
+    "Accept-Patch",
+    "Content-Disposition",
     "Location",
     "Retry-After",
     "Tus-Checksum-Algorithm",
@@ -54,12 +64,17 @@ RESPONSE_HEADERS: Final = (
     "Tus-Max-Size",
     "Tus-Resumable",
     "Tus-Version",
+    "Upload-Complete",
     "Upload-Concat",
     "Upload-Defer-Length",
+    "Upload-Draft-Interop-Version",
     "Upload-Expires",
+    "Upload-Incomplete",
     "Upload-Length",
+    "Upload-Limit",
     "Upload-Metadata",
     "Upload-Offset",
+    "X-Request-ID",
 )
 
 
@@ -233,19 +248,22 @@ def about_expiry(upload: ChunkUpload) -> dict[str, str]:
     return {"Upload-Expires": headers.http_date(upload.expiry)}
 
 
-def about_upload(upload: ChunkUpload, offset: int | None) -> dict[str, str]:
+def about_upload(upload: ChunkUpload, offset: int, concat: str | None) -> dict[str, str]:
     """What a HEAD request is told (sections HEAD, Creation and Concatenation).
 
     Args:
         upload: the upload as it is now.
-        offset: where the client is to go on; None for a final upload that is not joined yet.
+        offset: where the client is to go on; not told of a final upload that is not joined yet.
+        concat: what its ``Upload-Concat`` said when it was begun.
     """
     about = {"Cache-Control": "no-store", **about_expiry(upload)}
-    if offset is not None:
+    if not upload.sources or offset == upload.length:
         about["Upload-Offset"] = str(offset)
+    if concat is not None:
+        about["Upload-Concat"] = concat
     if upload.length is not None:
         about["Upload-Length"] = str(upload.length)
-    else:
+    elif not upload.sources:
         about["Upload-Defer-Length"] = "1"
     if upload.metadata:
         about["Upload-Metadata"] = headers.format_metadata(upload.metadata)

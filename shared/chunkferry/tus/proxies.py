@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 Network = IPv4Network | IPv6Network
 
-_PAIR: Final = re.compile(r'([!-~]+?)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))')
+_PAIR: Final = re.compile(r'([\w!#$%&*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))')
 #: A host name or an address, and maybe a port; nothing that could break out of a URL.
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")

@@ -11,17 +11,19 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
 from starlette.types import Receive
 
 from chunkferry.errors import (
+    Backpressure,
     ChunkferryError,
     InvalidArgument,
     LengthMismatch,
     OffsetMismatch,
-    UploadClosed,
+    TooManyUploads,
     UploadError,
 )
 from chunkferry.metadata import check_content_type
@@ -30,14 +32,16 @@ from chunkferry.state import State
 from chunkferry.tus.body import Body, Disconnected, SlowBody, TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Creation, Principal
+from chunkferry.tus.quotas import Quotas
+from chunkferry.tus.removal import remove, require_there
 from chunkferry.tus.staging import Expected, staged
 from chunkferry.upload import ChunkUpload
 
 #: Between two tries to append, in seconds: the first, and the longest.
 _PAUSE: Final = 0.02
 _MAX_PAUSE: Final = 1.0
-#: States of an upload that will never be complete, unless somebody requeues it.
-_LOST: Final = frozenset({State.ABORTING, State.EXPIRED, State.CANCELLED})
+#: When to begin an upload again for which there was no room, in seconds.
+_AGAIN: Final = 1.0
 
 
 class StillStoring(ChunkferryError):
@@ -76,6 +80,7 @@ class Reception:
         self._door = door
         self._manager = door.manager
         self._settings = door.settings
+        self._quotas = Quotas(door)
 
     # --- begin -------------------------------------------------------------------------------
 
@@ -84,25 +89,56 @@ class Reception:
 
         Raises:
             TooLarge: it is announced with more bytes than it may have.
+            OverQuota: the principal has as many uploads open as it may.
             Refused: the application's hook says no.
             ChunkferryError: as ``ChunkManager.create``.
         """
-        creation = await self.planned(request, order)
-        return await self._door.call(
-            self._manager.create,
-            creation.filepath,
-            creation.length,
-            service=creation.service,
-            content_type=creation.content_type,
-            metadata=creation.metadata,
-            notes=notes(principal, creation.max_size),
-            lasting=self._settings.http_max_upload_age,
+        creation = await self.planned(request, order, f"uploads/{secrets.token_hex(16)}")
+        return await self.begun(
+            principal,
+            partial(
+                self._manager.create,
+                creation.filepath,
+                creation.length,
+                service=creation.service,
+                content_type=creation.content_type,
+                metadata=creation.metadata,
+                notes=notes(principal, creation.max_size),
+                lasting=self._settings.http_max_upload_age,
+            ),
         )
 
-    async def planned(self, request: Request, order: Order) -> Creation:
-        """What is to become of ``order``, after the application had its say."""
+    async def begun(self, principal: Principal, begin: Callable[[], ChunkUpload]) -> ChunkUpload:
+        """What ``begin`` begins, if ``principal`` may have one more upload.
+
+        Raises:
+            OverQuota: it has as many open as it may.
+            Backpressure: as many are open as may be in all.
+            ChunkferryError: as ``begin``.
+        """
+        await self._quotas.require_another(principal)
+        try:
+            upload = await self._door.call(begin)
+        except TooManyUploads as exc:
+            # Its 429 would end the upload: common clients try again after a 503 only.
+            raise Backpressure(0, _AGAIN, "as many uploads are open as may be") from exc
+        await self._quotas.note(principal, upload)
+        return upload
+
+    async def planned(self, request: Request, order: Order, filepath: str) -> Creation:
+        """What is to become of ``order``, after the application had its say.
+
+        Args:
+            request: of the client.
+            order: what it wants.
+            filepath: where the object goes if the application has no wish.
+
+        Raises:
+            TooLarge: it is announced with more bytes than it may have.
+            Refused: the application says no.
+        """
         creation = Creation(
-            filepath=f"uploads/{secrets.token_hex(16)}",
+            filepath=filepath,
             service=self._manager.service,
             length=order.length,
             max_size=self._settings.http_max_size or None,
@@ -152,6 +188,7 @@ class Reception:
 
         Raises:
             OffsetMismatch: these are not the bytes that follow.
+            UploadClosed: it was removed.
             LengthMismatch: they go beyond the end of the file; those before it are kept.
             TooLarge: more than the upload may have.
             ChecksumMismatch: nothing was accepted.
@@ -161,8 +198,6 @@ class Reception:
         """
         if offset != self.offset(upload):
             raise OffsetMismatch(self.offset(upload), offset)
-        if upload.state in _LOST:
-            raise UploadClosed(upload.upload_id, upload.state)
         most, excess = _room(upload)
         if offset + (announced or 0) > most:
             raise excess
@@ -205,12 +240,24 @@ class Reception:
         return offset
 
     async def _append(self, upload: ChunkUpload, offset: int, lump: bytes) -> None:
+        free = self._quotas.free(upload, offset)
+        await self._append_if(upload, offset, lump[:free])
+        if free is not None and len(lump) > free:
+            await self._append_if(upload, offset + free, lump[free:], within_quota=True)
+
+    async def _append_if(
+        self, upload: ChunkUpload, offset: int, lump: bytes, *, within_quota: bool = False
+    ) -> None:
         async def append() -> None:
+            if within_quota:
+                await self._quotas.require_room(upload, offset)
             await self._door.call(
                 self._manager.append, upload.upload_id, offset, lump, wait=0, durable=False
             )
 
-        await self._patiently(append)
+        if lump:
+            await self._patiently(append)
+            self._quotas.spend(upload, len(lump))
 
     async def _patiently(self, attempt: Callable[[], Awaitable[None]]) -> None:
         """Try again and again while there is no room; the client, unread, slows down meanwhile."""
@@ -232,7 +279,11 @@ class Reception:
 
         To clients an offset that equals the length means that all is well. Where that is to mean
         ``stored``, the last byte is asked for again until the object is in the store.
+
+        Raises:
+            UploadClosed: it was removed: no offset would be right.
         """
+        require_there(upload)
         return max(0, upload.received - self._holds_back(upload))
 
     def _holds_back(self, upload: ChunkUpload) -> bool:
@@ -262,12 +313,26 @@ class Reception:
                 return upload
             if upload.state is State.FAILED:
                 raise UploadError(f"upload {upload_id} failed: {upload.error}")
-            if upload.state in _LOST:
-                raise UploadClosed(upload_id, upload.state)
             if time.monotonic() + pause > deadline:
                 raise StillStoring(upload, seconds)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _MAX_PAUSE)
+
+    async def settle_whole(self, upload: ChunkUpload) -> ChunkUpload:
+        """The upload, once its client may be told that all of it is there, or will be.
+
+        Raises:
+            ChunkferryError: as ``settle``.
+        """
+        if self._settings.http_ack == "received" or upload.length is None:
+            return upload
+        return await self.settle(upload.upload_id, upload.length)
+
+    # --- remove ------------------------------------------------------------------------------
+
+    async def remove(self, upload: ChunkUpload) -> None:
+        """Have the upload removed, complete or not; see ``removal.remove``."""
+        await remove(self._door, upload)
 
 
 def _room(upload: ChunkUpload) -> tuple[int, ChunkferryError]:

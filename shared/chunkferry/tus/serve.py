@@ -39,7 +39,7 @@ def serve(listening: socket.socket) -> None:
         import uvicorn  # noqa: PLC0415 - an optional dependency
 
         from chunkferry.tus.asgi import site  # noqa: PLC0415 - needs Starlette, which is optional
-        from chunkferry.tus.http1 import Http1  # noqa: PLC0415 - needs uvicorn
+        from chunkferry.tus.wire import UploadHttp  # noqa: PLC0415 - needs uvicorn
     except ImportError as exc:
         raise MissingExtra("the front door", "serve") from exc
     # uvicorn with httptools adds what follows a body to the request's headers.
@@ -47,7 +47,9 @@ def serve(listening: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=Http1,
+            http=UploadHttp,
+            # Nothing here is a WebSocket.
+            ws="none",
             # Who asked for what is the business of a proxy; paths of uploads are secrets.
             access_log=False,
             log_level="warning",

@@ -16,9 +16,10 @@ from chunkferry.checksums import ALGORITHMS
 from chunkferry.errors import ChunkferryError
 from chunkferry.tus import headers, place, protocol
 from chunkferry.tus.answers import problem
+from chunkferry.tus.concatenation import NOTE, Concatenation
 from chunkferry.tus.door import Door
 from chunkferry.tus.headers import BadHeader, Checksum
-from chunkferry.tus.hooks import Action
+from chunkferry.tus.hooks import Action, Principal
 from chunkferry.tus.protocol import Addition, Wanted
 from chunkferry.tus.reception import Order, Reception
 from chunkferry.tus.staging import Expected
@@ -34,13 +35,14 @@ class Tus1:
     def __init__(self, door: Door, reception: Reception) -> None:
         self._door = door
         self._reception = reception
+        self._concatenation = Concatenation(door, reception)
 
     def about(self) -> Mapping[str, str]:
         """OPTIONS: what this server can do. Needs neither a version nor an upload."""
         settings = self._door.settings
         return protocol.about_server(
             max_size=settings.http_max_size or None,
-            concatenates=False,
+            concatenates=self._concatenation.is_possible(self._door.manager.service),
             trailers=settings.http_trailers,
         )
 
@@ -54,16 +56,28 @@ class Tus1:
             metadata=wanted.metadata,
             content_type=wanted.metadata.get("filetype", ""),
         )
-        upload = await self._reception.begin(request, principal, order)
+        upload = await self._begin(request, principal, order, wanted)
         also = {
             "Location": place.url_of(request, upload.upload_id, self._door.settings.http_location)
         }
         if wanted.has_bytes:
             upload, offset = await self._take_first(request, upload, wanted)
             also["Upload-Offset"] = str(offset)
-        elif upload.length == 0:
-            await self._reception.settle(upload.upload_id, 0)
+        elif upload.length == 0 or upload.sources:
+            # Nothing follows whose answer could tell that all is well.
+            upload = await self._reception.settle_whole(upload)
         return Response(status_code=201, headers={**also, **protocol.about_expiry(upload)})
+
+    async def _begin(
+        self, request: Request, principal: Principal, order: Order, wanted: Wanted
+    ) -> ChunkUpload:
+        concat, said = wanted.concat, request.headers.get("upload-concat", "")
+        if concat is None:
+            return await self._reception.begin(request, principal, order)
+        if not concat.is_final:
+            return await self._concatenation.begin_partial(principal, order, said)
+        upload_ids = [place.upload_id_in(url) for url in concat.partials]
+        return await self._concatenation.join(request, principal, order, upload_ids, said)
 
     async def _take_first(
         self, request: Request, upload: ChunkUpload, wanted: Wanted
@@ -85,6 +99,8 @@ class Tus1:
         """PATCH: take bytes in (204)."""
         protocol.require_version(request.headers)
         upload = await self._door.upload(request, Action.APPEND)
+        if upload.sources:
+            raise protocol.NoPatchOfFinal(upload.upload_id)
         added = protocol.addition(request.headers)
         if added.length is not None:
             await self._reception.say_length(upload, added.length)
@@ -113,7 +129,9 @@ class Tus1:
         upload = await self._door.upload(request, Action.READ)
         return Response(
             status_code=200,
-            headers=protocol.about_upload(upload, self._reception.offset(upload)),
+            headers=protocol.about_upload(
+                upload, self._reception.offset(upload), upload.notes.get(NOTE)
+            ),
         )
 
     async def unfinished(self, request: Request) -> None:
@@ -123,7 +141,7 @@ class Tus1:
         """DELETE: have the upload removed (204)."""
         protocol.require_version(request.headers)
         upload = await self._door.upload(request, Action.TERMINATE)
-        await self._door.call(self._door.manager.cancel, upload.upload_id)
+        await self._reception.remove(upload)
         return Response(status_code=204)
 
     def refuse(self, error: Exception) -> Response:
@@ -156,9 +174,11 @@ def _expected(request: Request, sent: Wanted | Addition, *, trailers: bool) -> E
 
 
 def _checksum_behind(request: Request) -> Checksum:
-    """The checksum that followed the body: servers that read trailers add them to the headers."""
-    wire = Headers(raw=request.scope.get("chunkferry.wire", request.scope["headers"]))
-    value = wire.get("upload-checksum")
+    """The checksum that followed the body."""
+    scope = request.scope
+    # uvicorn alone, without ``wire``, adds trailers to the headers.
+    raw = scope.get("chunkferry.trailers", scope.get("chunkferry.wire", scope["headers"]))
+    value = Headers(raw=raw).get("upload-checksum")
     if value is None:
         raise BadHeader("Upload-Checksum", "in the trailer that was announced", None)
     return headers.checksum(value)
