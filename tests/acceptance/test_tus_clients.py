@@ -36,6 +36,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     ):
         redis.start()
         site = site_in(folder, redis.url)
+        # Without the witness, who cannot join uploads.
+        site.service(f"file://{folder}/objects")
         start_worker(site.env)
         with replicas(site, start_front, folder) as found:
             yield found
@@ -113,8 +115,7 @@ def test_parallel_uploads_are_joined(door: Replicas, tusjs: TusJs, file: Path) -
 
 def test_bytes_come_along_with_the_creation(door: Replicas, tusjs: TusJs, file: Path) -> None:
     """And the rest after it."""
-    asked = {"chunkSize": 2 * CHUNK, "uploadDataDuringCreation": True}
-    found = tusjs(file, endpoint=door.endpoint, **asked)
+    found = tusjs(file, endpoint=door.endpoint, chunkSize=2 * CHUNK, uploadDataDuringCreation=True)
     assert found.sent == ["POST 201", "PATCH 204", "PATCH 204"]
     assert door.stored(found.upload_id) == CONTENT
 
@@ -131,8 +132,13 @@ def test_tuspy_sends_checksums(
     door: Replicas, start_tuspy: StartTuspy, file: Path, asynchronous: bool
 ) -> None:
     """Of each chunk; with both of its halves."""
-    asked = {"chunk_size": CHUNK, "upload_checksum": True, "asynchronous": asynchronous}
-    found = start_tuspy(file, endpoint=door.endpoint, **asked).outcome()
+    found = start_tuspy(
+        file,
+        endpoint=door.endpoint,
+        asynchronous=asynchronous,
+        chunk_size=CHUNK,
+        upload_checksum=True,
+    ).outcome()
     assert (found.error, door.stored(found.upload_id)) == (None, CONTENT)
 
 
@@ -141,8 +147,7 @@ def test_a_client_removes_its_upload(
     door: Replicas, tusjs: TusJs, file: Path, pause_at: int
 ) -> None:
     """In the middle, or once it is complete; it is gone then."""
-    asked = {"pause_at": pause_at, "terminate": True, "chunkSize": CHUNK}
-    found = tusjs(file, endpoint=door.endpoint, **asked)
+    found = tusjs(file, endpoint=door.endpoint, pause_at=pause_at, terminate=True, chunkSize=CHUNK)
     assert (found.error, found.sent[-1]) == (None, "DELETE 204")
     gone = httpx.head(str(found.url), headers=TUS).status_code
     assert gone in {httpx.codes.NOT_FOUND, httpx.codes.GONE}

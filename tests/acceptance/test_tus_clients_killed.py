@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,10 @@ def wait_for_the_middle(door: Replicas, client: Client) -> None:
     )
 
 
+def _have_begun(door: Replicas, parts: int) -> bool:
+    return door.site.parts_begun() > parts
+
+
 def test_a_replica_is_killed_and_never_comes_back(
     door: Replicas, start_worker: StartWorker, send: Sender, file: Path
 ) -> None:
@@ -113,9 +118,10 @@ def test_everything_is_killed_again_and_again(
     clients = [sender(NAMES[number % 2])(file) for number in range(CROWD)]
     ids = [client.upload_id for client in clients]
     for parts in (6, 18, 30):
-        wait_until(lambda parts=parts: door.site.parts_begun() > parts, SECONDS)
-        for process in (*door.fronts, worker):
-            process.kill()
+        wait_until(partial(_have_begun, door, parts), SECONDS)
+        worker.kill()
+        for front in door.fronts:
+            front.kill()
         for front in door.fronts:
             front.start()
         worker.start(" ready.")
