@@ -51,7 +51,8 @@ def start_tuspy(tmp_path: Path) -> Iterator[StartTuspy]:
         ) -> Client:
             nonlocal count
             count += 1
-            asked = {"file": str(file), "endpoint": endpoint, "options": {**RETRIES, **options}}
+            asked: dict[str, Any] = {"file": str(file), "endpoint": endpoint}
+            asked |= {"options": {**RETRIES, **options}}
             asked |= {"storage": storage and str(storage), "look": look and str(look)}
             asked |= {"asynchronous": asynchronous}
             client = Client(

@@ -16,7 +16,7 @@ from typing import Any
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 from tusclient.storage.filestorage import FileStorage
-from tusclient.uploader import AsyncUploader, Uploader
+from tusclient.uploader.uploader import AsyncUploader, Uploader
 
 
 def told(**line: object) -> None:
