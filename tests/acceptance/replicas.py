@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from pathlib import Path
 from tests.servers import reverse_proxies
 from tests.servers.front import Front, StartFront
 from tests.servers.reverse_proxies import Served
-from tests.servers.stores import RealStore
 from tests.sites import Site
 from tests.waiting import wait_until
 
+from chunkferry import ChunkManager
+from chunkferry.ledger.records import RedisRecords
 from chunkferry.upload import ChunkUpload
 
 #: A loaded machine takes its time; what is waited for comes at once or never.
@@ -26,6 +26,8 @@ class Replicas:
     """A site that is reached through a proxy."""
 
     site: Site
+    #: A producer beside the front doors.
+    manager: ChunkManager
     fronts: list[Front]
     #: Of the proxy.
     url: str
@@ -38,18 +40,12 @@ class Replicas:
 
     def upload(self, upload_id: str) -> ChunkUpload:
         """What Redis knows of an upload."""
-        return self.site.manager().get(upload_id)
+        return self.manager.get(upload_id)
 
     def stored(self, upload_id: str) -> bytes:
         """The object of an upload, once it is there."""
-        manager = self.site.manager()
-        wait_until(lambda: manager.get(upload_id).is_complete, SECONDS, what=f"{upload_id} stored")
-        url = json.loads(self.site.env["CHUNKFERRY_SERVICES"])["default"]
-        if not url.startswith("s3:"):
-            return self.site.stored(manager.get(upload_id).filepath)
-        store = RealStore(url=url, env={}, leftovers=list).open()
-        with store.get(manager.get(upload_id).filepath) as object_:
-            return object_.read()
+        wait_until(lambda: self.upload(upload_id).is_complete, SECONDS, what=f"{upload_id} stored")
+        return self.site.stored(self.upload(upload_id).filepath)
 
     def served(self, method: str, upload_id: str = "") -> list[Served]:
         """Requests that have ended: of one method, and of one upload if it is named."""
@@ -69,4 +65,9 @@ def replicas(site: Site, start_front: StartFront, folder: Path) -> Iterator[Repl
     """Start them all."""
     fronts = [start_front(site.env) for _ in range(2)]
     with reverse_proxies.running("nginx", [front.url for front in fronts], folder) as url:
-        yield Replicas(site=site, fronts=fronts, url=url, folder=folder)
+        manager = site.manager()
+        yield Replicas(site=site, manager=manager, fronts=fronts, url=url, folder=folder)
+        records = manager._ledger.records
+        assert isinstance(records, RedisRecords)
+        records._waiting.close()
+        records._client.close()
