@@ -86,8 +86,8 @@ def _listens(port: int) -> bool:
 
 
 def _nginx(folder: Path, port: int, places: list[str]) -> list[str]:
-    servers = "\n".join(f"    server {place} max_fails=0;" for place in places)
-    block = settings_of("nginx").replace("    server 127.0.0.1:8080 max_fails=0;", servers)
+    servers = "\n".join(f"    server {place} fail_timeout=1s;" for place in places)
+    block = settings_of("nginx").replace("    server 127.0.0.1:8080 fail_timeout=1s;", servers)
     block = block.replace("listen 80;", f"listen 127.0.0.1:{port};")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
