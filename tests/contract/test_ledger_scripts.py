@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 from redis.client import Pipeline
-from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, answers, draft, outcome_of
+from tests.ledgers import CLOCK, DATA, GRID, RedisWorld, World, draft, outcome_of
 
 from chunkferry import keys, lua, stream
 from chunkferry.errors import (
@@ -341,30 +341,3 @@ def test_an_upload_that_fell_off_the_agenda_is_put_back(
     redis_world.client.zrem(due, upload_id)
     assert redis_world.ledger.agenda.rouse(upload_id) == found
     assert (redis_world.client.zscore(due, upload_id) or 0) > redis_world.clock()
-
-
-# --- the suite itself -------------------------------------------------------------------------
-
-
-def is_whole(items: list[pytest.Item]) -> bool:
-    """True if the tests to run include all of every ledger module."""
-    tests = [item for item in items if isinstance(item, pytest.Function)]
-    modules = {item.module.__name__.rpartition(".")[2]: item.module for item in tests}
-    chosen = {(item.module, item.originalname) for item in tests}
-    return all(
-        f"test_ledger_{role}" in modules
-        and all(
-            (modules[f"test_ledger_{role}"], name) in chosen
-            for name in vars(modules[f"test_ledger_{role}"])
-            if name.startswith("test_")
-        )
-        for role in ("agenda", "history", "intake", "leases", "scripts")
-    )
-
-
-def test_the_suite_has_had_every_answer(request: pytest.FixtureRequest) -> None:
-    """Every answer that a script's header declares was given, and no other."""
-    if not is_whole(request.session.items):
-        pytest.skip("only the whole suite can have had every answer")
-    declared = {(name, answer) for name in lua.names() for answer in lua.load(name).returns}
-    assert answers == declared
