@@ -10,6 +10,7 @@ import os
 
 import httpx
 import pytest
+from tests.clients import rufh
 from tests.servers.front import TUS, StartFront, begun, offset_of, sent
 from tests.servers.workers import StartWorker
 from tests.sites import Site
@@ -135,6 +136,14 @@ def test_a_final_upload_takes_no_patch(shared_web: httpx.Client) -> None:
     """Concatenation, MUST: 403 to PATCH requests against a final upload."""
     final = joined(shared_web, partials(shared_web, [b"ab"])).headers["location"]
     assert sent(shared_web, final, 0, b"x").status_code == httpx.codes.FORBIDDEN
+
+
+def test_a_final_upload_takes_no_patch_of_the_other_protocol(shared_web: httpx.Client) -> None:
+    """Nor the length that comes along: with 0 bytes it would be complete before it is joined."""
+    final = joined(shared_web, [begun(shared_web, None, **PARTIAL)]).headers["location"]
+    answer = rufh.append(shared_web, final, 0, complete="?1")
+    assert answer.status_code == httpx.codes.FORBIDDEN
+    assert "upload-length" not in told(shared_web, final)
 
 
 def test_a_refused_patch_changes_nothing(

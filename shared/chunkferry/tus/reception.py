@@ -196,8 +196,8 @@ class Reception:
             Backpressure, RedisUnavailable: no room, or no Redis, within
                 ``settings.append_wait_seconds``; what was accepted is kept.
         """
-        if offset != self.offset(upload):
-            raise OffsetMismatch(self.offset(upload), offset)
+        if offset != (expected_offset := self.position(upload, offset)):
+            raise OffsetMismatch(expected_offset, offset)
         most, excess = _room(upload)
         if offset + (announced or 0) > most:
             raise excess
@@ -286,6 +286,14 @@ class Reception:
         require_there(upload)
         return max(0, upload.received - self._holds_back(upload))
 
+    def position(self, upload: ChunkUpload, offset: int) -> int:
+        """``offset`` for a client that knows of all bytes that came, else as ``offset`` says.
+
+        Whoever says only behind the last byte that it was the last may have no byte to repeat.
+        """
+        told = self.offset(upload)
+        return offset if offset == upload.received else told
+
     def _holds_back(self, upload: ChunkUpload) -> bool:
         return (
             self._settings.http_ack == "stored"
@@ -308,6 +316,7 @@ class Reception:
         pause = _PAUSE
         while True:
             upload = await self._door.call(self._manager.get, upload_id)
+            require_there(upload)
             is_end = offset == upload.length and self._holds_back(upload)
             if offset <= upload.received and not is_end:
                 return upload
