@@ -182,6 +182,10 @@ class Settings(BaseSettings):
         default_factory=list,
         description="networks whose `Forwarded` and `X-Forwarded-…` are believed, as JSON",
     )
+    http_hosts: list[str] = Field(
+        default_factory=list,
+        description="names and addresses that `Host` may have, as JSON, without ports; none: any",
+    )
     http_trailers: bool = Field(
         False, description="whether the HTTP server hands on what follows a body; uvicorn does"
     )

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import httpx
 import pytest
@@ -26,8 +26,9 @@ from tests.servers.front import (
     offset_of,
     sent,
 )
+from tests.servers.redis import RedisServer
 from tests.servers.workers import StartWorker
-from tests.sites import Site
+from tests.sites import Site, site_in
 from tests.waiting import wait_until
 
 from chunkferry.parts import MIB
@@ -166,6 +167,56 @@ def test_no_token_is_logged_at_any_level(real_site: Site) -> None:
 
 
 # --- bounds -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def named(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """A front door that has names."""
+    folder = tmp_path_factory.mktemp("named")
+    env = {
+        **site_in(folder, redis_server.url).env,
+        "CHUNKFERRY_HTTP_HOSTS": '["LocalHost", "[::1]", "127.0.0.1"]',
+    }
+    with closing(Front(env, folder / "log")) as front:
+        front.start()
+        yield front
+
+
+PLACES = [
+    ("GET", "/"),
+    ("GET", "/page/app.js"),
+    ("GET", "/api/uploads"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("POST", "/files"),
+    ("HEAD", NOBODYS),
+    ("GET", f"{NOBODYS}/events"),
+    ("OPTIONS", "/files"),
+    ("GET", "/nowhere"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PLACES)
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8080", "localhost.evil.example", "", "[::1", "::1", "a b"],
+)
+def test_another_hosts_name_leads_nowhere(named: Front, method: str, path: str, host: str) -> None:
+    """421, whatever it is asked: a page may have its own name lead here (DNS rebinding)."""
+    said = {**TUS, "Host": host, "X-Forwarded-Host": "localhost", "Origin": f"http://{host}"}
+    answer = httpx.request(method, f"{named.url}{path}", headers=said)
+    assert answer.status_code == httpx.codes.MISDIRECTED_REQUEST
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1:1", "[::1]", "[::1]:8080"]
+)
+def test_a_name_of_its_own_leads_to_it(named: Front, host: str) -> None:
+    """At any port, as a proxy or a container may have another."""
+    said = {**TUS, "Host": host, "Upload-Length": "1"}
+    assert httpx.post(named.files, headers=said).status_code == httpx.codes.CREATED
 
 
 def test_large_headers_are_refused(shared_web: httpx.Client) -> None:

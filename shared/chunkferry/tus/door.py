@@ -38,6 +38,8 @@ class Door:
         self.settings: Settings = manager.settings
         self.stores = Stores(manager.settings.services)
         self.hooks = hooks
+        #: Whether the server waits for its last answers to end; a server that knows sets it.
+        self.is_leaving: Callable[[], bool] = lambda: False
         self._bearer = Bearer(manager.settings)
         self._limiter: CapacityLimiter | None = None
         self._fetching: CapacityLimiter | None = None
