@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -257,6 +258,29 @@ def test_trailers_without_end_are_refused(shared_front: Front, shared_web: httpx
     wait_until(lambda: offset_of(shared_web, url) == 1)
 
 
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+def test_an_answer_in_the_middle_of_a_body_arrives(shared_front: Front, kept: str) -> None:
+    """A client that reads only once it has sent all, as browsers do, is not cut off before."""
+    headers = {**BYTES, "Upload-Offset": "0", "Connection": kept}
+    with closing(HTTPConnection(httpx.URL(shared_front.url).netloc.decode(), timeout=60)) as client:
+        client.request("PATCH", NOBODYS, body=bytes(16 * MIB), headers=headers)
+        used = client.sock
+        with client.getresponse() as answer:
+            assert (answer.status, b"upload_not_found" in answer.read()) == (404, True)
+        client.request("HEAD", NOBODYS, headers=TUS)
+        assert client.getresponse().status == 404
+        assert (client.sock is used) == (kept == "keep-alive")
+
+
+def test_a_body_that_was_refused_before_it_came_is_no_request(shared_front: Front) -> None:
+    """Whether it still comes is the client's choice (RFC 9110, 10.1.1): nothing may follow."""
+    headers = {**BYTES, "Upload-Offset": "0", "Content-Length": "4", "Expect": "100-continue"}
+    with shared_front.connection() as client:
+        client.sendall(head_of("PATCH", NOBODYS, **headers))
+        status, head = answer_of(client)
+        assert (status, "connection: close" in head) == (404, True)
+
+
 def test_a_head_that_does_not_come_is_not_waited_for(
     real_site: Site,
 ) -> None:
@@ -278,6 +302,43 @@ def test_a_head_that_does_not_come_is_not_waited_for(
                 assert client.recv(1000) == b""
         process.terminate()
         process.wait(30)
+
+
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+def test_the_rest_of_a_body_is_not_waited_for(real_site: Site, kept: str) -> None:
+    """Where the request was answered before, and a few bytes more have come since."""
+    assert 0 < wire.LINGER < 120
+    hurry = "import uvicorn, chunkferry.tus.wire\nchunkferry.tus.wire.LINGER = 0.2\n"
+    impatient = VERBOSE.replace("import uvicorn\n", hurry).replace(
+        "fd=int", "timeout_keep_alive=1, fd=int"
+    )
+    headers = {**BYTES, "Upload-Offset": "0", "Content-Length": "9", "Connection": kept}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = subprocess.Popen(
+            [sys.executable, "-c", impatient, str(listening.fileno())],
+            pass_fds=[listening.fileno()],
+            env={**os.environ, **real_site.env},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with socket.create_connection(listening.getsockname(), timeout=30) as client:
+            client.sendall(head_of("PATCH", NOBODYS, **headers))
+            assert answer_of(client)[0] == 404
+            client.sendall(b"x")
+            while client.recv(4096):
+                pass
+            wait_until(lambda: is_reset(client))
+        process.terminate()
+        process.wait(30)
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Whether the server has closed its end for reading, too."""
+    try:
+        connection.send(b"x")
+    except OSError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("chunked", [False, True])
