@@ -311,6 +311,17 @@ class Settings(BaseSettings):
                     yield name, value
 
     @model_validator(mode="after")
+    def _tokens_are_secrets(self) -> Settings:
+        for principal, token in self.http_tokens.items():
+            # As a variable that is not set would leave them: they would let anybody in.
+            if not principal or not token.get_secret_value().strip():
+                msg = (
+                    f"http_tokens must name principals with a token each, not {principal!r} without"
+                )
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _webhooks_are_signed(self) -> Settings:
         if self.webhook_urls and not self.webhook_secrets:
             msg = "webhook_urls needs webhook_secrets: what is posted is signed"

@@ -139,7 +139,8 @@ def test_who_waits_for_long_is_looked_for_all_the_same(monkeypatch: pytest.Monke
             tasks.start_soon(lists.newest, "ann")
             await anyio.to_thread.run_sync(looking.wait, 30)
             tasks.start_soon(forget)
-            return await lists.newest("bob")
+            found = await lists.newest("bob")
+        return found
 
     async def forget() -> None:
         await anyio.sleep(listing._INTEREST * 1.2)

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chunkferry.errors import ChunkferryError, LengthMismatch, UploadClosed
-from chunkferry.tus import answers, counting, headers, interim, place, problems, reception, rufh
+from chunkferry.tus import answers, counting, headers, interim, place, problems, rufh
 from chunkferry.tus.body import TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Action
@@ -232,4 +232,4 @@ def _expected(asked: rufh.Request) -> Expected | None:
 
 
 def _limits(upload: ChunkUpload) -> Limits:
-    return rufh.limits(upload, reception.max_size(upload), datetime.now(UTC))
+    return rufh.limits(upload, upload.max_size, datetime.now(UTC))

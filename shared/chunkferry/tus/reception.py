@@ -160,7 +160,7 @@ class Reception:
             TooLarge: longer than it may be.
             LengthMismatch: another length was said before, or more was received.
         """
-        most = max_size(upload)
+        most = upload.max_size
         if length > most:
             raise TooLarge("this upload", most)
         if upload.length != length:
@@ -350,7 +350,7 @@ def _room(upload: ChunkUpload) -> tuple[int, ChunkferryError]:
         return upload.length, LengthMismatch(
             f"the file has {upload.length} bytes, and this body goes beyond them"
         )
-    most = max_size(upload)
+    most = upload.max_size
     return most, TooLarge("this upload", most)
 
 
@@ -358,11 +358,6 @@ def notes(principal: Principal, most: int | None) -> dict[str, str]:
     """What the front door writes down of an upload."""
     found = {"principal": principal.name}
     return found if most is None else {**found, "max_size": str(most)}
-
-
-def max_size(upload: ChunkUpload) -> int:
-    """Most bytes the upload may have."""
-    return int(upload.notes.get("max_size", MAX_LENGTH))
 
 
 def _usable(content_type: str) -> str:

@@ -128,9 +128,10 @@ class UploadHttp(Http1):
 
     def _expect_more(self) -> None:
         """Do not wait for ever for the rest of a body that was answered, or for what follows."""
-        timer, cycle = self.timeout_keep_alive_task, self.cycle
-        is_idle = cycle is not None and cycle.response_complete and not self.transport.is_closing()
-        if is_idle and timer is None and self._deadline is None:
+        # Before the first request there is none that could be answered.
+        is_answered = getattr(self.cycle, "response_complete", False)
+        is_waiting = self.timeout_keep_alive_task is not None or self._deadline is not None
+        if is_answered and not is_waiting and not self.transport.is_closing():
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
