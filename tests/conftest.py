@@ -25,4 +25,5 @@ pytest_plugins = [
     "tests.servers.front",
     "tests.servers.receiver",
     "tests.clients.tusjs",
+    "tests.clients.tuspy",
 ]

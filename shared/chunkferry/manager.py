@@ -404,7 +404,9 @@ class ChunkManager:
     def get(self, upload_id: str) -> ChunkUpload:
         """The upload as it is now; ``UploadNotFound`` if there is none."""
         self.init()
-        return self._ledger.records.get(upload_id)
+        upload = self._ledger.records.get(upload_id)
+        self._sender.know(upload)
+        return upload
 
     def watch(self, upload_id: str, after: str | None = None) -> Notifier:
         """The news of an upload, from any process, at any time.
@@ -558,7 +560,7 @@ class ChunkManager:
         if created.wake:
             self._wake(created.upload_id)
         self._keep(created.upload_id, repeatable=bool(draft.idempotency_key))
-        return created, self._ledger.records.get(created.upload_id)
+        return created, self.get(created.upload_id)
 
     def _send(
         self,

@@ -6,8 +6,8 @@ Begins no upload and tells no news; whoever uses it has checked that Redis is us
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
 from typing import BinaryIO, Final
 
 from chunkferry import checksums, chunks, families
@@ -52,7 +52,7 @@ class Sender:
         self._settings: Final = settings
         self._wake: Final = wake
         self._records: Final = ledger.records
-        self._grid: Final = lru_cache(maxsize=_GRIDS)(self._grid_of)
+        self._grids: Final = OrderedDict[str, Grid]()
 
     def append(
         self,
@@ -114,11 +114,21 @@ class Sender:
                 f"the file was announced with {upload.length} bytes, but there are more"
             ) from exc
 
-    def _grid_of(self, upload_id: str) -> Grid:
+    def know(self, upload: ChunkUpload) -> None:
+        """Remember what never changes of an upload that was just looked at."""
+        if not upload.sources:
+            self._grids[upload.upload_id] = upload.grid
+            if len(self._grids) > _GRIDS:
+                self._grids.popitem(last=False)
+
+    def _grid(self, upload_id: str) -> Grid:
         """The grid of an upload that takes a producer's data."""
+        if (known := self._grids.get(upload_id)) is not None:
+            return known
         upload = self._records.get(upload_id)
         if upload.sources:
             raise InvalidArgument(f"upload {upload_id} is joined from others, and takes no data")
+        self.know(upload)
         return upload.grid
 
     def _append_all(self, upload_id: str, offset: int, view: memoryview, deadline: float) -> int:

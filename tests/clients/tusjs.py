@@ -5,41 +5,21 @@ It is installed from npm when a test first asks for it.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from tests import packages
+from tests.clients.process import Client, Outcome
 
 _FOLDER = Path(__file__).parent
-#: Node needs a while on a busy machine; the client's own retries are done in ten seconds.
-_SECONDS = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of an upload."""
-
-    #: Of the upload, absolute; None if none was begun.
-    url: str | None
-    #: What the application would be told; None if all went well.
-    error: str | None
-    #: Each answer that came: "PATCH 204".
-    sent: list[str]
-
-    @property
-    def upload_id(self) -> str:
-        """The upload's."""
-        assert self.url is not None, self.error
-        return self.url.rpartition("/")[2]
-
-
-class TusJs(Protocol):
-    """The function behind ``tusjs``."""
+class StartTusJs(Protocol):
+    """The function behind ``start_tusjs``."""
 
     def __call__(
         self,
@@ -48,39 +28,61 @@ class TusJs(Protocol):
         stream: bool = False,
         pause_at: int = 0,
         terminate: bool = False,
+        storage: Path | None = None,
+        look: Path | None = None,
         **options: Any,
+    ) -> Client:
+        """Begin to upload ``file``; ``options`` are those of ``tus.Upload``."""
+
+
+class TusJs(Protocol):
+    """The function behind ``tusjs``."""
+
+    def __call__(
+        self, file: Path, *, pause_at: int = 0, terminate: bool = False, **asked: Any
     ) -> Outcome:
-        """Upload ``file``; ``options`` are those of ``tus.Upload``."""
+        """Upload ``file``, with all that ``StartTusJs`` takes."""
 
 
-@pytest.fixture(scope="session")
-def tusjs() -> TusJs:
-    """tus-js-client."""
+@pytest.fixture
+def start_tusjs(tmp_path: Path) -> Iterator[StartTusJs]:
+    """Starts uploads by tus-js-client, which end with the test."""
     if missing := packages.missing_programs():
         reason = f"needs tus-js-client; not installed: {', '.join(missing)}"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    script = packages.installed(_FOLDER) / "upload.mjs"
+    command = [packages.program("node"), str(packages.installed(_FOLDER) / "upload.mjs")]
+    with contextlib.ExitStack() as stack:
+        count = 0
 
-    def upload(
-        file: Path,
-        *,
-        stream: bool = False,
-        pause_at: int = 0,
-        terminate: bool = False,
-        **options: Any,
-    ) -> Outcome:
-        asked = {"file": str(file), "options": options, "stream": stream}
-        asked |= {"pauseAt": pause_at, "terminate": terminate}
-        done = subprocess.run(
-            [packages.program("node"), str(script), json.dumps(asked)],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return Outcome(**json.loads(done.stdout.splitlines()[-1]))
+        def start(
+            file: Path,
+            *,
+            stream: bool = False,
+            pause_at: int = 0,
+            terminate: bool = False,
+            storage: Path | None = None,
+            look: Path | None = None,
+            **options: Any,
+        ) -> Client:
+            nonlocal count
+            count += 1
+            asked = {"file": str(file), "options": options, "stream": stream}
+            asked |= {"pauseAt": pause_at, "terminate": terminate}
+            asked |= {"storage": storage and str(storage), "look": look and str(look)}
+            client = Client(command, asked, tmp_path / f"tusjs{count}.log")
+            stack.callback(client.kill)
+            return client
+
+        yield start
+
+
+@pytest.fixture
+def tusjs(start_tusjs: StartTusJs) -> TusJs:
+    """Uploads by tus-js-client."""
+
+    def upload(file: Path, **asked: Any) -> Outcome:
+        return start_tusjs(file, **asked).outcome()
 
     return upload

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 import redis
 from moto.server import ThreadedMotoServer
@@ -33,6 +35,7 @@ SECRETS = {
     "S3_ACCESS_KEY": "access",
     "S3_SECRET_KEY": "store-secret",
     "FLOWER_BASIC_AUTH": "operator:flower-secret",
+    "HTTP_TOKENS": '{"operator": "web-secret"}',
 }
 SERVICES: dict[str, Any] = compose.load(SECRETS)["services"]
 ONE_SHOT = {name for name, service in SERVICES.items() if service["restart"] == "no"}
@@ -52,6 +55,7 @@ def stack(tmp_path: Path) -> Iterator[compose.Stack]:
             "/data": str(tmp_path),
             "/tmp": str(tmp_path),
             "5555": str(compose.free_port()),
+            "8080": str(compose.free_port()),
         }
         yield stack
     s3.stop()
@@ -123,10 +127,10 @@ def test_a_worker_can_be_scaled_and_has_time_to_hand_over() -> None:
     assert int(worker["stop_grace_period"].removesuffix("s")) > 2 * config.load().slice_seconds
 
 
-def test_only_flower_is_published_and_only_to_this_host() -> None:
-    """No other service can be reached from outside."""
+def test_what_is_published_is_for_this_host_only() -> None:
+    """The front door and Flower; no other service can be reached from outside."""
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert ports == {"flower": ["127.0.0.1:5555:5555"]}
+    assert ports == {"web": ["127.0.0.1:8080:8080"], "flower": ["127.0.0.1:5555:5555"]}
 
 
 def test_each_secret_is_required() -> None:
@@ -155,7 +159,9 @@ def test_every_setting_exists(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ours["CHUNKFERRY_REDIS_URL"] == settings.redis_url
     assert ours["CHUNKFERRY_BROKER_URL"] == settings.broker_url
     assert json.loads(ours["CHUNKFERRY_SERVICES"]) == settings.services
-    assert set(ours) - {"CHUNKFERRY_BEAT_FILE"} == {
+    of_the_front_door = {key for key in ours if key.startswith("CHUNKFERRY_HTTP_")}
+    assert bool(of_the_front_door) == (name == "web")
+    assert set(ours) - of_the_front_door - {"CHUNKFERRY_BEAT_FILE"} == {
         "CHUNKFERRY_REDIS_URL",
         "CHUNKFERRY_BROKER_URL",
         "CHUNKFERRY_SERVICES",
@@ -238,6 +244,21 @@ def store(stack: compose.Stack) -> Any:
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
         region_name=environment["AWS_DEFAULT_REGION"],
     )
+
+
+@pytest.mark.usefixtures("data", "broker")
+def test_the_front_door_gets_healthy_and_asks_for_a_token(stack: compose.Stack) -> None:
+    """Its command answers its healthcheck, takes uploads of its principals only, and ends."""
+    stack.run("bucket")
+    web = stack.start("web")
+    wait_until(lambda: web.alive() and stack.healthy("web"), 60, what="web healthy")
+    files = f"http://127.0.0.1:{stack.replaced['8080']}/files"
+    version = {"Tus-Resumable": "1.0.0", "Upload-Length": "3"}
+    assert httpx.post(files, headers=version).status_code == httpx.codes.UNAUTHORIZED
+    token = {"Authorization": "Bearer web-secret"}
+    begun = httpx.post(files, headers={**version, **token})
+    assert begun.status_code == httpx.codes.CREATED, web.log
+    assert web.stop() in {0, -signal.SIGTERM}, web.log
 
 
 @pytest.mark.usefixtures("data", "broker")

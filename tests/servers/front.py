@@ -42,11 +42,17 @@ class Front:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._address: tuple[str, int] = self._listening.getsockname()
 
     @property
     def url(self) -> str:
         """Without a slash at the end."""
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        return f"http://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{self._address[0]}:{self._address[1]}"
 
     @property
     def files(self) -> str:
@@ -65,7 +71,9 @@ class Front:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; where it was, if its address was let go."""
+        if self._listening.fileno() == -1:
+            self._listening = socket.create_server(self._address, backlog=512)
         descriptor = self._listening.fileno()
         with self.log.open("ab") as out:
             self._process = tether.spawn(
@@ -91,6 +99,12 @@ class Front:
     def stop(self) -> None:
         """SIGTERM, as an orchestrator does it."""
         self._end(signal.SIGTERM)
+
+    def restart_with(self, env: Mapping[str, str]) -> None:
+        """Stop it and start it again with other variables."""
+        self.stop()
+        self._env |= env
+        self.start()
 
     def close(self) -> None:
         """Kill it and let its address go."""
@@ -120,16 +134,16 @@ class StartFront(Protocol):
         """Start one more front door with these ``CHUNKFERRY_…`` variables."""
 
 
-@pytest.fixture
-def start_front(tmp_path: Path) -> Iterator[StartFront]:
-    """Starts front doors that end with the test."""
+@contextlib.contextmanager
+def fronts(folder: Path) -> Iterator[StartFront]:
+    """Starts front doors that end with the block; their logs are in ``folder``."""
     with contextlib.ExitStack() as stack:
         count = 0
 
         def start(env: Mapping[str, str]) -> Front:
             nonlocal count
             count += 1
-            front = Front(env, tmp_path / f"front{count}.log")
+            front = Front(env, folder / f"front{count}.log")
             stack.callback(front.close)
             front.start()
             return front
@@ -162,6 +176,13 @@ def shared_web(shared_front: Front) -> Iterator[httpx.Client]:
     """A client of ``shared_front``."""
     with shared_front.client() as client:
         yield client
+
+
+@pytest.fixture
+def start_front(tmp_path: Path) -> Iterator[StartFront]:
+    """Starts front doors that end with the test."""
+    with fronts(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Ports are the only thing that is changed in them.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +25,27 @@ from tests.waiting import wait_until
 from chunkferry_worker import tether
 
 PAGE = Path(__file__).parents[2] / "docs/http.md"
+#: One line of JSON for each request that has ended.
+_LOG = (
+    """log_format served '{"method": "$request_method", "path": "$uri", "status": $status,"""
+    """ "upstreams": "$upstream_addr"}';"""
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One request that nginx has answered."""
+
+    method: str
+    path: str
+    status: int
+    #: Who was asked, as host:port; several, with commas between them, if the first did not answer.
+    upstreams: str
+
+
+def served(folder: Path) -> list[Served]:
+    """What the nginx of ``folder`` has answered, in the order of its answers."""
+    return [Served(**json.loads(line)) for line in (folder / "access.log").read_text().splitlines()]
 
 
 def settings_of(proxy: str) -> str:
@@ -63,15 +86,16 @@ def _listens(port: int) -> bool:
 
 
 def _nginx(folder: Path, port: int, places: list[str]) -> list[str]:
-    servers = "\n".join(f"    server {place};" for place in places)
-    block = settings_of("nginx").replace("    server 127.0.0.1:8080;", servers)
+    servers = "\n".join(f"    server {place} fail_timeout=1s;" for place in places)
+    block = settings_of("nginx").replace("    server 127.0.0.1:8080 fail_timeout=1s;", servers)
     block = block.replace("listen 80;", f"listen 127.0.0.1:{port};")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     config = folder / "nginx.conf"
     config.write_text(
         f"daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
-        f"events {{}}\nhttp {{\naccess_log off;\n{temporary}\n{block}\n}}\n"
+        f"events {{}}\nhttp {{\n{_LOG}\n"
+        f"access_log {folder}/access.log served;\n{temporary}\n{block}\n}}\n"
     )
     return ["nginx", "-e", "stderr", "-c", str(config)]
 

@@ -120,9 +120,9 @@ class StartBeat(Protocol):
         """Start one more beat."""
 
 
-@pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
-    """Starts workers that end with the test."""
+@contextlib.contextmanager
+def workers(folder: Path) -> Iterator[StartWorker]:
+    """Starts workers that end with the block; their logs are in ``folder``."""
     with contextlib.ExitStack() as stack:
         count = 0
 
@@ -141,11 +141,18 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
             # Other workers of the same test are met by their work, not by chatting with them.
             arguments += ["--without-mingle", "--without-gossip"]
             arguments += [f"--queues={queue}"] if queue else []
-            worker = CeleryProcess(arguments, env, tmp_path / f"worker{count}.log", app=app)
+            worker = CeleryProcess(arguments, env, folder / f"worker{count}.log", app=app)
             stack.callback(worker.kill)
             worker.start(" ready.")
             return worker
 
+        yield start
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts workers that end with the test."""
+    with workers(tmp_path) as start:
         yield start
 
 

@@ -27,10 +27,13 @@ NOTE = "concat"
 
 
 class NotJoinable(ChunkferryError):
-    """The store can neither read ranges nor delete, and hence join nothing."""
+    """The store can neither read ranges nor delete, and hence join nothing.
+
+    400 and not 501, because common clients repeat whatever a 5xx answers.
+    """
 
     code = "not_joinable"
-    http_status = 501
+    http_status = 400
 
     def __init__(self, service: str) -> None:
         super().__init__(f"the store {service!r} cannot join uploads: send the file as one")

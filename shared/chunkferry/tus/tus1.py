@@ -61,9 +61,9 @@ class Tus1:
             "Location": place.url_of(request, upload.upload_id, self._door.settings.http_location)
         }
         if wanted.has_bytes:
-            upload, offset = await self._take_first(request, upload, wanted)
-            also["Upload-Offset"] = str(offset)
-        elif upload.length == 0 or upload.sources:
+            also |= await self._take_first(request, upload, wanted)
+            return Response(status_code=201, headers=also)
+        if upload.length == 0 or upload.sources:
             # Nothing follows whose answer could tell that all is well.
             upload = await self._reception.settle_whole(upload)
         return Response(status_code=201, headers={**also, **protocol.about_expiry(upload)})
@@ -81,19 +81,18 @@ class Tus1:
 
     async def _take_first(
         self, request: Request, upload: ChunkUpload, wanted: Wanted
-    ) -> tuple[ChunkUpload, int]:
-        """Take the first bytes in; return the upload, and where to go on.
+    ) -> dict[str, str]:
+        """Take the first bytes in; tell where to go on.
 
         The upload exists: whatever goes wrong, its client is told where it is, and goes on there.
         """
         try:
-            offset = await self._take(request, upload, 0, wanted)
-            return await self._reception.settle(upload.upload_id, offset), offset
+            return await self._told(upload, await self._take(request, upload, 0, wanted))
         except ChunkferryError as exc:
             if not exc.retryable:
                 raise
             upload = await self._door.call(self._door.manager.get, upload.upload_id)
-            return upload, self._reception.offset(upload)
+            return _standing(upload, self._reception.offset(upload))
 
     async def append(self, request: Request) -> Response:
         """PATCH: take bytes in (204)."""
@@ -106,11 +105,14 @@ class Tus1:
             await self._reception.say_length(upload, added.length)
             upload = await self._door.call(self._door.manager.get, upload.upload_id)
         offset = await self._take(request, upload, added.offset, added)
-        upload = await self._reception.settle(upload.upload_id, offset)
-        return Response(
-            status_code=204,
-            headers={"Upload-Offset": str(offset), **protocol.about_expiry(upload)},
-        )
+        return Response(status_code=204, headers=await self._told(upload, offset))
+
+    async def _told(self, upload: ChunkUpload, offset: int) -> dict[str, str]:
+        """How far an upload has come, once its client may be told."""
+        if offset == upload.length:
+            await self._reception.settle_whole(upload)
+            return {"Upload-Offset": str(offset)}
+        return _standing(await self._reception.settle(upload.upload_id, offset), offset)
 
     async def _take(
         self, request: Request, upload: ChunkUpload, offset: int, sent: Wanted | Addition
@@ -147,6 +149,10 @@ class Tus1:
     def refuse(self, error: Exception) -> Response:
         """The answer to a request that failed."""
         return problem(error)
+
+
+def _standing(upload: ChunkUpload, offset: int) -> dict[str, str]:
+    return {"Upload-Offset": str(offset), **protocol.about_expiry(upload)}
 
 
 def _announced(request: Mapping[str, str]) -> int | None:
