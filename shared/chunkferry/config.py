@@ -182,6 +182,10 @@ class Settings(BaseSettings):
         default_factory=list,
         description="networks whose `Forwarded` and `X-Forwarded-…` are believed, as JSON",
     )
+    http_hosts: list[str] = Field(
+        default_factory=list,
+        description="names and addresses that `Host` may have, as JSON, without ports; none: any",
+    )
     http_trailers: bool = Field(
         False, description="whether the HTTP server hands on what follows a body; uvicorn does"
     )
@@ -305,6 +309,17 @@ class Settings(BaseSettings):
                     yield name, {key: without_secrets(url) for key, url in self.services.items()}
                 case _:
                     yield name, value
+
+    @model_validator(mode="after")
+    def _tokens_are_secrets(self) -> Settings:
+        for principal, token in self.http_tokens.items():
+            # As a variable that is not set would leave them: they would let anybody in.
+            if not principal or not token.get_secret_value().strip():
+                msg = (
+                    f"http_tokens must name principals with a token each, not {principal!r} without"
+                )
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> Settings:

@@ -910,7 +910,7 @@ class VersionService(Protocol):
     def read_version(
         self, filepath: str, etag: str, start: int, finish: int
     ) -> Generator[bytes, None, None]:
-        """The bytes [start, finish) of the version ``etag``, piece by piece, 2 MiB at most each.
+        """The bytes [start, finish) of the version ``etag``, piece by piece, 8 MiB at most each.
 
         Nothing is asked for before the first step, nor read ahead of the reader, who may pause
         for any time between two steps, and closes the generator. No deadline counts here.

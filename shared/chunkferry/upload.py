@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from chunkferry.parts import Grid
+from chunkferry.parts import MAX_LENGTH, Grid
 from chunkferry.state import REMOVED, TERMINAL, State
 
 
@@ -84,6 +84,11 @@ class ChunkUpload:
     def uploaded(self) -> int:
         """Bytes in the store."""
         return self.stored
+
+    @property
+    def max_size(self) -> int:
+        """Most bytes it may have, as a front door has noted."""
+        return int(self.notes.get("max_size", MAX_LENGTH))
 
     @property
     def is_complete(self) -> bool:

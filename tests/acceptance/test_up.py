@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.acceptance.console import MARK, QUICK, Console, sha256
 from tests.servers.s3 import S3Server
@@ -80,6 +82,18 @@ def test_it_ends_with_its_parent(console: Console) -> None:
         parent.kill()
     wait_until(lambda: not console.alive(), 30, what="all are gone")
     assert not (console.folder / "data/run/up.json").exists()
+
+
+def test_where_nobody_signs_in_it_answers_to_no_other_name(console: Console) -> None:
+    """A page of another site can have its own name lead here, but may not read along."""
+    console.environment["CHUNKFERRY_HTTP_HOSTS"] = '["uploads.test"]'
+    with console.up("--listen", "127.0.0.1:0", "--workers", "1") as up:
+        url = re.findall(r"http://\S+", up.out.read_text())[0]
+        found = [
+            httpx.get(f"{url}/api/uploads", headers={"Host": host}).status_code
+            for host in ("localhost:1", url.removeprefix("http://"), "uploads.test", "evil.example")
+        ]
+    assert found == [200, 200, 200, 421]
 
 
 def test_a_second_one_is_refused(console: Console) -> None:

@@ -646,7 +646,7 @@ def test_a_version_comes_in_pieces(versions: DataStore) -> None:
     data = put(versions, "file", content(PART))
     pieces = list(versions.read_version("file", versions.head("file").etag, 1, PART))
     assert data[1:] == b"".join(pieces)
-    assert max(map(len, pieces)) <= 2 * 1024 * 1024
+    assert max(map(len, pieces)) <= 8 * 1024 * 1024
 
 
 def test_another_version_is_not_read(versions: DataStore) -> None:

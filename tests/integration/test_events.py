@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.servers.finished import fail, finish, finished
-from tests.servers.front import TUS, StartFront
+from tests.servers.front import TUS, StartFront, begun
 from tests.servers.inside import served
 from tests.servers.redis import FreshRedis
 from tests.sites import PART, Site
@@ -84,6 +84,17 @@ def web(site: Site) -> Iterator[httpx.Client]:
 
 def names(told: list[Told]) -> list[str]:
     return [event.name for event in told]
+
+
+def test_a_server_that_leaves_ends_its_streams(site: Site, start_front: StartFront) -> None:
+    """At once, instead of being cut off when its grace is over, which uvicorn would log."""
+    front = start_front(site.env)
+    with front.client() as web, reading(web, begun(web, 4).rpartition("/")[2]) as reader:
+        told = iter(reader)
+        next(told)
+        front.stop()
+        assert list(told) == []
+    assert "graceful" not in front.log.read_text()
 
 
 def test_news_begin_with_the_present_and_end_with_the_end(site: Site, web: httpx.Client) -> None:

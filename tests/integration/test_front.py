@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -146,6 +147,33 @@ def test_the_last_byte_may_be_sent_again(
         start_worker(real_site.env)
         wait_until(lambda: sent(web, url, 3, b"d").status_code == httpx.codes.NO_CONTENT)
         assert is_complete(real_site, url)
+
+
+def test_a_length_may_come_last_of_all(
+    real_site: Site, start_front: StartFront, start_worker: StartWorker
+) -> None:
+    """A client that learns only after the last byte that it was the last is not sent back."""
+    env = {"CHUNKFERRY_HTTP_ACK": "stored"}
+    with start_front({**real_site.env, **env}).client() as web:
+        start_worker(real_site.env)
+        url = begun(web, None)
+        sent(web, url, 0, b"abcd")
+        answer = sent(web, url, 4, b"", **{"Upload-Length": "4"})
+        assert (answer.status_code, answer.headers["upload-offset"]) == (204, "4")
+        assert is_complete(real_site, url)
+
+
+def test_who_waits_for_an_upload_that_is_removed_is_told_so(
+    real_site: Site, start_front: StartFront
+) -> None:
+    """410, and no advice to ask again."""
+    env = {"CHUNKFERRY_HTTP_ACK": "stored", "CHUNKFERRY_HTTP_ACK_WAIT_SECONDS": "60"}
+    with start_front({**real_site.env, **env}).client() as web, ThreadPoolExecutor() as pool:
+        url = begun(web, 4)
+        waiting = pool.submit(sent, web, url, 0, b"abcd")
+        wait_until(lambda: real_site.manager().get(url.rpartition("/")[2]).received == 4)
+        assert web.delete(url, headers=TUS).status_code == httpx.codes.NO_CONTENT
+        assert waiting.result(30).status_code == httpx.codes.GONE
 
 
 def test_a_full_window_slows_the_client_and_is_no_error(

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 
 import httpx
 import pytest
@@ -26,8 +27,9 @@ from tests.servers.front import (
     offset_of,
     sent,
 )
+from tests.servers.redis import RedisServer
 from tests.servers.workers import StartWorker
-from tests.sites import Site
+from tests.sites import Site, site_in
 from tests.waiting import wait_until
 
 from chunkferry.parts import MIB
@@ -168,6 +170,56 @@ def test_no_token_is_logged_at_any_level(real_site: Site) -> None:
 # --- bounds -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def named(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """A front door that has names."""
+    folder = tmp_path_factory.mktemp("named")
+    env = {
+        **site_in(folder, redis_server.url).env,
+        "CHUNKFERRY_HTTP_HOSTS": '["LocalHost", "[::1]", "127.0.0.1"]',
+    }
+    with closing(Front(env, folder / "log")) as front:
+        front.start()
+        yield front
+
+
+PLACES = [
+    ("GET", "/"),
+    ("GET", "/page/app.js"),
+    ("GET", "/api/uploads"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("POST", "/files"),
+    ("HEAD", NOBODYS),
+    ("GET", f"{NOBODYS}/events"),
+    ("OPTIONS", "/files"),
+    ("GET", "/nowhere"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PLACES)
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8080", "localhost.evil.example", "", "[::1", "::1", "a b"],
+)
+def test_another_hosts_name_leads_nowhere(named: Front, method: str, path: str, host: str) -> None:
+    """421, whatever it is asked: a page may have its own name lead here (DNS rebinding)."""
+    said = {**TUS, "Host": host, "X-Forwarded-Host": "localhost", "Origin": f"http://{host}"}
+    answer = httpx.request(method, f"{named.url}{path}", headers=said)
+    assert answer.status_code == httpx.codes.MISDIRECTED_REQUEST
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1:1", "[::1]", "[::1]:8080"]
+)
+def test_a_name_of_its_own_leads_to_it(named: Front, host: str) -> None:
+    """At any port, as a proxy or a container may have another."""
+    said = {**TUS, "Host": host, "Upload-Length": "1"}
+    assert httpx.post(named.files, headers=said).status_code == httpx.codes.CREATED
+
+
 def test_large_headers_are_refused(shared_web: httpx.Client) -> None:
     """431, whichever they are."""
     answers = [
@@ -206,6 +258,29 @@ def test_trailers_without_end_are_refused(shared_front: Front, shared_web: httpx
     wait_until(lambda: offset_of(shared_web, url) == 1)
 
 
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+def test_an_answer_in_the_middle_of_a_body_arrives(shared_front: Front, kept: str) -> None:
+    """A client that reads only once it has sent all, as browsers do, is not cut off before."""
+    headers = {**BYTES, "Upload-Offset": "0", "Connection": kept}
+    with closing(HTTPConnection(httpx.URL(shared_front.url).netloc.decode(), timeout=60)) as client:
+        client.request("PATCH", NOBODYS, body=bytes(16 * MIB), headers=headers)
+        used = client.sock
+        with client.getresponse() as answer:
+            assert (answer.status, b"upload_not_found" in answer.read()) == (404, True)
+        client.request("HEAD", NOBODYS, headers=TUS)
+        assert client.getresponse().status == 404
+        assert (client.sock is used) == (kept == "keep-alive")
+
+
+def test_a_body_that_was_refused_before_it_came_is_no_request(shared_front: Front) -> None:
+    """Whether it still comes is the client's choice (RFC 9110, 10.1.1): nothing may follow."""
+    headers = {**BYTES, "Upload-Offset": "0", "Content-Length": "4", "Expect": "100-continue"}
+    with shared_front.connection() as client:
+        client.sendall(head_of("PATCH", NOBODYS, **headers))
+        status, head = answer_of(client)
+        assert (status, "connection: close" in head) == (404, True)
+
+
 def test_a_head_that_does_not_come_is_not_waited_for(
     real_site: Site,
 ) -> None:
@@ -227,6 +302,43 @@ def test_a_head_that_does_not_come_is_not_waited_for(
                 assert client.recv(1000) == b""
         process.terminate()
         process.wait(30)
+
+
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+def test_the_rest_of_a_body_is_not_waited_for(real_site: Site, kept: str) -> None:
+    """Where the request was answered before, and a few bytes more have come since."""
+    assert 0 < wire.LINGER < 120
+    hurry = "import uvicorn, chunkferry.tus.wire\nchunkferry.tus.wire.LINGER = 0.2\n"
+    impatient = VERBOSE.replace("import uvicorn\n", hurry).replace(
+        "fd=int", "timeout_keep_alive=1, fd=int"
+    )
+    headers = {**BYTES, "Upload-Offset": "0", "Content-Length": "9", "Connection": kept}
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = subprocess.Popen(
+            [sys.executable, "-c", impatient, str(listening.fileno())],
+            pass_fds=[listening.fileno()],
+            env={**os.environ, **real_site.env},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with socket.create_connection(listening.getsockname(), timeout=30) as client:
+            client.sendall(head_of("PATCH", NOBODYS, **headers))
+            assert answer_of(client)[0] == 404
+            client.sendall(b"x")
+            while client.recv(4096):
+                pass
+            wait_until(lambda: is_reset(client))
+        process.terminate()
+        process.wait(30)
+
+
+def is_reset(connection: socket.socket) -> bool:
+    """Whether the server has closed its end for reading, too."""
+    try:
+        connection.send(b"x")
+    except OSError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("chunked", [False, True])

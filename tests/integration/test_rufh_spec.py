@@ -552,6 +552,19 @@ def test_a_stored_acknowledgement_waits_for_the_object(
         assert (again.status_code, again.headers["upload-complete"]) == (201, "?1")
 
 
+def test_a_stored_acknowledgement_is_given_to_an_empty_end(
+    real_site: Site, start_front: StartFront, start_worker: StartWorker
+) -> None:
+    """tus-js-client ends a stream by an empty PATCH, when all bytes have come before."""
+    env = {"CHUNKFERRY_HTTP_ACK": "stored"}
+    with start_front({**real_site.env, **env}).client() as web:
+        start_worker(real_site.env)
+        url = begun(web, b"abcd")
+        answer = append(web, url, 4, complete="?1")
+        assert (answer.status_code, answer.headers["upload-complete"]) == (201, "?1")
+        assert upload(real_site, url).state is State.COMPLETE
+
+
 def test_an_error_is_counted_by_its_code(real_site: Site, start_front: StartFront) -> None:
     """As those of tus are."""
     env = {"CHUNKFERRY_HTTP_ACK": "stored", "CHUNKFERRY_HTTP_ACK_WAIT_SECONDS": "0.1"}

@@ -10,11 +10,13 @@ import os
 
 import httpx
 import pytest
+from tests.clients import rufh
 from tests.servers.front import TUS, StartFront, begun, offset_of, sent
 from tests.servers.workers import StartWorker
 from tests.sites import Site
 from tests.waiting import wait_until
 
+from chunkferry.state import State
 from chunkferry.upload import ChunkUpload
 
 PARTIAL = {"Upload-Concat": "partial"}
@@ -137,6 +139,14 @@ def test_a_final_upload_takes_no_patch(shared_web: httpx.Client) -> None:
     assert sent(shared_web, final, 0, b"x").status_code == httpx.codes.FORBIDDEN
 
 
+def test_a_final_upload_takes_no_patch_of_the_other_protocol(shared_web: httpx.Client) -> None:
+    """Nor the length that comes along: with 0 bytes it would be complete before it is joined."""
+    final = joined(shared_web, [begun(shared_web, None, **PARTIAL)]).headers["location"]
+    answer = rufh.append(shared_web, final, 0, complete="?1")
+    assert answer.status_code == httpx.codes.FORBIDDEN
+    assert "upload-length" not in told(shared_web, final)
+
+
 def test_a_refused_patch_changes_nothing(
     real_site: Site, web: httpx.Client, start_worker: StartWorker
 ) -> None:
@@ -228,6 +238,20 @@ def test_too_much_together_is_refused(real_site: Site, start_front: StartFront) 
     with start_front({**real_site.env, "CHUNKFERRY_HTTP_MAX_SIZE": "5"}).client() as web:
         urls = [begun(web, 3, **PARTIAL), begun(web, 3, **PARTIAL)]
         assert joined(web, urls).status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE
+
+
+def test_too_much_that_comes_later_is_not_joined(
+    real_site: Site, start_front: StartFront, start_worker: StartWorker
+) -> None:
+    """Lengths that were not known when the upload began could add up to any number of bytes."""
+    with start_front({**real_site.env, "CHUNKFERRY_HTTP_MAX_SIZE": "4"}).client() as web:
+        urls = [begun(web, None, **PARTIAL), begun(web, 2, **PARTIAL)]
+        final = joined(web, urls).headers["location"]
+        start_worker(real_site.env)
+        sent(web, urls[0], 0, b"abc", **{"Upload-Length": "3"})
+        sent(web, urls[1], 0, b"de")
+        wait_until(lambda: upload_of(real_site, final).state is State.FAILED)
+        assert "it may have 4" in upload_of(real_site, final).error
 
 
 def test_stored_acknowledgements_wait_for_the_joined_object(

@@ -58,3 +58,5 @@ async def as_the_file_name_says_later(request: Request, creation: Creation) -> C
 
 plain = Hooks(authorize=by_name, on_create=as_the_file_name_says)
 later = Hooks(authorize=by_name_later, on_create=as_the_file_name_says_later)
+#: Asks nobody who they are.
+creating = Hooks(on_create=as_the_file_name_says)

@@ -31,6 +31,13 @@ def test_every_setting_has_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize("tokens", [{"ann": ""}, {"ann": " \t"}, {"": "secret"}])
+def test_a_token_is_not_empty(tokens: dict[str, str]) -> None:
+    """It would be anybody's, and its uploads nobody's."""
+    with pytest.raises(ConfigError, match="http_tokens"):
+        config.load(http_tokens=tokens)
+
+
 @pytest.mark.parametrize("text", ["90", "90.0", "PT90S", "PT1M30S"])
 def test_a_span_is_seconds_or_iso_8601(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """As it suits."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import anyio
+import anyio.to_thread
+import pytest
 from tests.ledgers import GRID
 
 from chunkferry import ChunkManager
@@ -12,7 +17,9 @@ from chunkferry.config import load
 from chunkferry.state import State
 from chunkferry.testing import MemoryLedger, RecordingWaker
 from chunkferry.tus import listing
-from chunkferry.tus.listing import LIMIT, Look, newest
+from chunkferry.tus.door import Door
+from chunkferry.tus.hooks import Hooks
+from chunkferry.tus.listing import LIMIT, Look, Newest, newest
 from chunkferry.upload import ChunkUpload
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -109,3 +116,35 @@ def test_an_answer_lasts_nine_times_as_long_as_it_cost() -> None:
     assert not dear.serves("alice", 0.0)
     assert not Look(began=now - 5, cost=0.5, found={None: {}}).serves(None, 0.0)
     assert Look(began=now - 5, cost=0.5, found={None: {}}).serves(None, 60.0)
+
+
+def test_who_waits_for_long_is_looked_for_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a look that takes longer than anybody is remembered without asking again."""
+    monkeypatch.setattr(listing, "_INTEREST", 0.5)
+    settings = load()
+    manager = ChunkManager(settings=settings, ledger=MemoryLedger(settings), waker=RecordingWaker())
+    looking, may_end = threading.Event(), threading.Event()
+    whole = manager.list_uploads
+
+    def slow() -> Iterator[ChunkUpload]:
+        looking.set()
+        assert may_end.wait(30)
+        return whole()
+
+    monkeypatch.setattr(manager, "list_uploads", slow)
+
+    async def ask() -> Newest:
+        lists = listing.Listing(Door(manager, Hooks()))
+        found = list[Newest]()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lists.newest, "ann")
+            await anyio.to_thread.run_sync(looking.wait, 30)
+            tasks.start_soon(forget)
+            found.append(await lists.newest("bob"))
+        return found[0]
+
+    async def forget() -> None:
+        await anyio.sleep(listing._INTEREST * 1.2)
+        may_end.set()
+
+    assert anyio.run(ask)[None] == ()

@@ -17,8 +17,9 @@ from chunkferry.tus.hooks import Hooks
 
 def news(manager: ChunkManager, rounds: int) -> list[str]:
     """All that a reader gets before the server leaves."""
-    app = Starlette(routes=[*admin.routes(Door(manager, Hooks()))])
-    app.state.is_leaving = iter([*[False] * rounds, True]).__next__
+    door = Door(manager, Hooks())
+    door.is_leaving = iter([*[False] * rounds, True]).__next__
+    app = Starlette(routes=[*admin.routes(door)])
 
     async def read() -> str:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:

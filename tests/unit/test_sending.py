@@ -64,3 +64,25 @@ def test_a_cancelled_request_lets_the_store_go(version: str) -> None:
     store = Store()
     anyio.run(lambda: sent(version, store, cancel_after=0.05))
     assert not store.is_open
+
+
+def test_a_large_piece_goes_in_slices() -> None:
+    """A server keeps what it is given until the client takes it: that is not the whole piece."""
+    settings = load()
+    manager = ChunkManager(settings=settings, ledger=MemoryLedger(settings), waker=RecordingWaker())
+    data, bodies = bytes(range(256)) * 4096 + b"end", list[bytes]()
+
+    def pieces() -> Generator[bytes, None, None]:
+        yield data
+
+    async def take(message: MutableMapping[str, Any]) -> None:
+        bodies.append(message.get("body", b""))
+
+    async def send() -> None:
+        door, found = Door(manager, Hooks()), pieces()
+        first = await begun(door, "a", found)
+        await ObjectResponse(door, first, found, status_code=200, headers={}).stream_response(take)
+
+    anyio.run(send)
+    assert b"".join(bodies) == data
+    assert max(map(len, bodies)) <= 256 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.storing import content
 from tests.waiting import wait_until
 
 from chunkferry.errors import InvalidArgument, LengthMismatch, StoreUnavailable
+from chunkferry.parts import MIB
 from chunkferry.services import DownloadParams, SignedUrlConfig
 from chunkferry.storage import disposition, lifetime, transfer
 from chunkferry.storage.deadline import Deadline, check_timeout
@@ -87,6 +89,19 @@ def test_an_error_of_a_range_ends_the_download(
     with pytest.raises(StoreUnavailable, match="broken"):
         transfer.download(100, fetch, tmp_path / "file", NEVER)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 40 * MIB - 1])
+@pytest.mark.parametrize("start", [0, 7])
+def test_spans_follow_one_another_and_grow_within_bounds(start: int, size: int) -> None:
+    """Few requests for a large object, a small one for its beginning."""
+    found = list(transfer.spans(start, start + size))
+    edges = [start, *(until for _, until in found)]
+    assert found == list(itertools.pairwise(edges))
+    assert edges[-1] == start + size
+    sizes = [until - at for at, until in found]
+    grown = [MIB, 2 * MIB, 4 * MIB, *itertools.repeat(8 * MIB, 10)]
+    assert sizes[:-1] == grown[: len(sizes) - 1 if sizes else 0]
 
 
 def test_a_writer_that_takes_nothing_loses_nothing() -> None:

@@ -22,6 +22,7 @@ from chunkferry.errors import (
     ChunkferryError,
     ConfigError,
     IntegrityError,
+    LengthMismatch,
     OffsetMismatch,
     RedisUnavailable,
     StoreRefused,
@@ -219,6 +220,10 @@ class Join:
 
     def _tell_length(self, upload: ChunkUpload, length: int | None) -> None:
         if upload.length is None and length is not None:
+            if length > upload.max_size:
+                raise LengthMismatch(
+                    f"the partial uploads have {length} bytes, and it may have {upload.max_size}"
+                )
             try:
                 if self._ledger.intake.set_length(upload.upload_id, length):
                     self._waker.wake(upload.upload_id)

@@ -26,8 +26,10 @@ from chunkferry.storage.deadline import Deadline, spawn
 RANGE: Final = 8 * 1024 * 1024
 #: Ranges fetched at the same time, unless something else is asked for.
 CONCURRENCY: Final = 4
-#: Bytes of one range of ``spans``: all that a slow reader keeps in memory.
+#: Bytes of the first range of ``spans``: what whoever wants but the beginning waits for.
 SPAN: Final = 1024 * 1024
+#: Bytes of the largest: all that a slow reader keeps in memory.
+LARGEST_SPAN: Final = 8 * 1024 * 1024
 #: Bytes read at once where nobody says how many.
 _PIECE: Final = 1024 * 1024
 
@@ -71,9 +73,16 @@ def check_range(start: int, finish: int) -> tuple[int, int]:
 
 
 def spans(start: int, finish: int) -> Iterator[tuple[int, int]]:
-    """``[start, finish)`` as ranges of ``SPAN`` bytes, one after the other."""
-    for at in range(start, finish, SPAN):
-        yield at, min(at + SPAN, finish)
+    """``[start, finish)`` as ranges, one after the other.
+
+    They grow from ``SPAN`` to ``LARGEST_SPAN`` bytes: each is a request of its own, which at some
+    stores takes longer than a small range's bytes.
+    """
+    size = SPAN
+    while start < finish:
+        until = min(start + size, finish)
+        yield start, until
+        start, size = until, min(size * 2, LARGEST_SPAN)
 
 
 def changed(filepath: str) -> IntegrityError:

@@ -124,7 +124,7 @@ class Admin:
         files, ends = _files(request), time.monotonic() + _LIFE
         yield event("uploads", _whole(principal, first, LIMIT, files))
         known, spoke, troubled = _rows(first, files), time.monotonic(), False
-        while time.monotonic() < ends and not _is_leaving(request):
+        while time.monotonic() < ends and not self._door.is_leaving():
             await anyio.sleep(_TICK)
             try:
                 listed = await self._listing.newest(_owner(principal), max_age=_TICK)
@@ -190,12 +190,6 @@ def _changes(known: dict[str, Row], rows: dict[str, Row], *, anyway: bool) -> st
     if not (changed or gone or anyway):
         return ""
     return event("changes", {"changed": changed, "gone": gone})
-
-
-def _is_leaving(request: Request) -> bool:
-    """Whether the server waits for its last answers to end; see ``serve``."""
-    leaving: Callable[[], bool] | None = getattr(request.app.state, "is_leaving", None)
-    return leaving is not None and leaving()
 
 
 def _owner(principal: Principal) -> str | None:

@@ -26,7 +26,7 @@ from chunkferry.tus.download import Downloads
 from chunkferry.tus.draft import Draft
 from chunkferry.tus.events import Events
 from chunkferry.tus.hooks import Hooks
-from chunkferry.tus.middleware import HeaderLimit, MethodOverride, Proxies
+from chunkferry.tus.middleware import HeaderLimit, Hosts, MethodOverride, Proxies
 from chunkferry.tus.reception import Reception
 from chunkferry.tus.tus1 import Tus1
 
@@ -209,7 +209,8 @@ def _may_pass(error: Exception) -> bool:
 def middleware(settings: Settings) -> list[Middleware]:
     """What every request passes first, the outermost first."""
     return [
-        # Outermost: a page may read only what has its headers, an error as well.
+        Middleware(Hosts, settings.http_hosts),
+        # Outside all else: a page may read only what has its headers, an error as well.
         Middleware(
             CORSMiddleware,
             allow_origins=settings.http_cors_origins,

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount
 
 from chunkferry import config
@@ -22,6 +23,7 @@ from chunkferry.tus.app import TusApp, middleware, mounted, without_redirects
 from chunkferry.tus.door import Door
 from chunkferry.tus.health import Health
 from chunkferry.tus.hooks import Hooks
+from chunkferry.tus.middleware import Hosts
 from chunkferry.tus.signed import SignedObjects
 
 if TYPE_CHECKING:
@@ -58,8 +60,12 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
             *frontpage.routes(),
             *signed_objects(uploads.door),
         ],
+        # Also of the page, the list and what operators ask.
+        middleware=[Middleware(Hosts, settings.http_hosts)],
         exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},
     )
+    # For servers, who set its ``is_leaving``.
+    app.state.door = uploads.door
     return without_redirects(app)
 
 

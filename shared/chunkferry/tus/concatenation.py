@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from starlette.requests import Request
 
-from chunkferry.errors import ChunkferryError, UploadNotFound
+from chunkferry.errors import ChunkferryError, UploadClosed, UploadNotFound
 from chunkferry.metadata import check_metadata
 from chunkferry.state import State
 from chunkferry.storage.capabilities import can_concatenate
@@ -99,15 +100,14 @@ class Concatenation:
             ChunkferryError: as ``ChunkManager.concatenate``.
         """
         found = await self._door.call(self._manager.ledger.records.get_all, upload_ids)
-        lengths: list[int | None] = []
+        known = 0
         for upload_id, upload in zip(upload_ids, found, strict=True):
             if upload is None or not principal.owns(upload.notes.get("principal", "")):
                 raise UploadNotFound(upload_id)
-            lengths.append(upload.length)
-        known = [length for length in lengths if length is not None]
+            known += upload.length or 0
         # Clients that lost the answer ask again: the same uploads make the same path and key.
         digest = hashlib.sha256(" ".join([principal.name, *upload_ids]).encode()).hexdigest()[:32]
-        whole = Order(length=sum(known), metadata=order.metadata, content_type=order.content_type)
+        whole = Order(length=known, metadata=order.metadata, content_type=order.content_type)
         creation = await self._reception.planned(request, whole, f"uploads/{digest}")
         self._require_possible(creation.service)
         joined = await self._reception.begun(
@@ -125,7 +125,8 @@ class Concatenation:
             ),
         )
         if joined.state is State.FAILED:
-            await self._door.call(self._manager.requeue, joined.upload_id)
+            with suppress(UploadClosed):  # somebody else was quicker
+                await self._door.call(self._manager.requeue, joined.upload_id)
         return joined
 
     def _require_possible(self, service: str) -> None:

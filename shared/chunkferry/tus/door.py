@@ -38,6 +38,8 @@ class Door:
         self.settings: Settings = manager.settings
         self.stores = Stores(manager.settings.services)
         self.hooks = hooks
+        #: Whether the server waits for its last answers to end; a server that knows sets it.
+        self.is_leaving: Callable[[], bool] = lambda: False
         self._bearer = Bearer(manager.settings)
         self._limiter: CapacityLimiter | None = None
         self._fetching: CapacityLimiter | None = None
@@ -49,7 +51,7 @@ class Door:
         return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
 
     async def fetch(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """The same for reading from a store, which may hang: not in the way of other calls."""
+        """The same for what asks a store, which may hang: not in the way of other calls."""
         if self._fetching is None:
             self._fetching = CapacityLimiter(_FETCHING)
         return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._fetching)

@@ -16,11 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chunkferry.errors import ChunkferryError, LengthMismatch, UploadClosed
-from chunkferry.tus import answers, counting, headers, interim, place, problems, reception, rufh
+from chunkferry.tus import answers, counting, headers, interim, place, problems, rufh
 from chunkferry.tus.body import TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Action
 from chunkferry.tus.interim import SendInterim
+from chunkferry.tus.protocol import NoPatchOfFinal
 from chunkferry.tus.reception import Order, Reception
 from chunkferry.tus.rufh import RESUMPTION_SUPPORTED, Limits, Version
 from chunkferry.tus.staging import Expected
@@ -65,6 +66,8 @@ class Draft:
     async def append(self, request: Request) -> Response:
         """PATCH: take content in (section 4.4; 204, or what a creation is answered with)."""
         upload = await self._door.upload(request, Action.APPEND)
+        if upload.sources:
+            raise NoPatchOfFinal(upload.upload_id)
         asked = rufh.read("PATCH", request.scope["headers"])
         location = place.url_of(request, upload.upload_id, self._door.settings.http_location)
         return await self._take_in(request, asked, upload, location)
@@ -126,7 +129,7 @@ class Draft:
         self, request: Request, asked: rufh.Request, upload: ChunkUpload
     ) -> tuple[ChunkUpload, int]:
         """Take the content in; return the upload, and where it stands."""
-        offset = self._reception.offset(upload)
+        offset = self._reception.position(upload, asked.offset or 0)
         asked.check(upload, offset)
         upload = await self._with_length(upload, asked.length)
         try:
@@ -229,4 +232,4 @@ def _expected(asked: rufh.Request) -> Expected | None:
 
 
 def _limits(upload: ChunkUpload) -> Limits:
-    return rufh.limits(upload, reception.max_size(upload), datetime.now(UTC))
+    return rufh.limits(upload, upload.max_size, datetime.now(UTC))

@@ -29,6 +29,8 @@ from chunkferry.tus.hooks import Action
 #: Seconds between two looks: while there is news, and at most.
 _BUSY: Final = 0.25
 _QUIET: Final = 2.0
+#: Seconds between two glances at whether the server is about to end.
+_GLANCE: Final = 0.5
 #: How much longer each look waits than the last that found nothing.
 _BACKOFF: Final = 1.3
 #: Seconds after which a silent connection carries a comment, for proxies that close idle ones.
@@ -120,7 +122,7 @@ async def _frames(door: Door, news: News) -> AsyncGenerator[str, None]:
     """What goes over the connection: events, and a comment now and then."""
     yield f"retry: {_RETRY_MS}\n\n"
     stored, pause, told_at = 0, _BUSY, time.monotonic()
-    while True:
+    while not door.is_leaving():
         events = await _looked(door, news)
         if events is None:
             return  # known no more: whoever comes back is told
@@ -135,7 +137,14 @@ async def _frames(door: Door, news: News) -> AsyncGenerator[str, None]:
             yield ":\n\n"
             told_at = time.monotonic()
         pause = _BUSY if events else min(pause * _BACKOFF, _QUIET)
-        await anyio.sleep(pause)
+        await _rested(door, pause)
+
+
+async def _rested(door: Door, seconds: float) -> None:
+    """Wait, but not for long where the server is about to end."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not door.is_leaving():
+        await anyio.sleep(min(left, _GLANCE))
 
 
 async def _looked(door: Door, news: News) -> list[Event] | None:

@@ -66,6 +66,8 @@ class Listing:
             async with self._lock:
                 # Whoever had the lock before has looked for us, too.
                 if not self._latest.serves(owner, max_age):
+                    # The wait may have been longer than anybody's interest.
+                    self._asked[owner] = time.monotonic()
                     self._latest = await self._door.call(self._look, self._owners())
         return self._latest.found[owner]
 

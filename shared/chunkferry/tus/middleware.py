@@ -14,10 +14,42 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chunkferry.errors import ChunkferryError
 from chunkferry.tus import protocol
 from chunkferry.tus.answers import problem
-from chunkferry.tus.proxies import Network, forwarded, is_trusted
+from chunkferry.tus.proxies import HOST, Network, forwarded, is_trusted
 
 #: Of an answer that is given before anybody has looked which protocol is spoken.
 _MARKS: Final = {"Tus-Resumable": protocol.VERSION}
+
+
+class WrongHost(ChunkferryError):
+    """The request is for another host than this one (RFC 9110, section 15.5.20)."""
+
+    code = "wrong_host"
+    http_status = 421
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"Host must be one of CHUNKFERRY_HTTP_HOSTS, not {host[:80]!r}")
+
+
+class Hosts:
+    """Refuses requests for other hosts than ``allowed``; lets all through if that is empty.
+
+    A page of another site can have its own name lead here, and then counts as ours (DNS
+    rebinding). What a proxy says does not count: such a page may say it as well.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(map(_plain, allowed))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and self._allowed:
+            host = Headers(scope=scope).get("host", "")
+            found = HOST.fullmatch(host)
+            if found is None or _plain(found[1]) not in self._allowed:
+                await problem(WrongHost(host), _MARKS)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class HeadersTooLarge(ChunkferryError):
@@ -74,3 +106,7 @@ class Proxies:
         if scope["type"] == "http" and is_trusted(scope.get("client"), self._trusted):
             scope = forwarded(scope, self._trusted)
         await self._app(scope, receive, send)
+
+
+def _plain(host: str) -> str:
+    return host.lower().strip("[]").rstrip(".")

@@ -160,7 +160,7 @@ class Reception:
             TooLarge: longer than it may be.
             LengthMismatch: another length was said before, or more was received.
         """
-        most = max_size(upload)
+        most = upload.max_size
         if length > most:
             raise TooLarge("this upload", most)
         if upload.length != length:
@@ -196,8 +196,8 @@ class Reception:
             Backpressure, RedisUnavailable: no room, or no Redis, within
                 ``settings.append_wait_seconds``; what was accepted is kept.
         """
-        if offset != self.offset(upload):
-            raise OffsetMismatch(self.offset(upload), offset)
+        if offset != (expected_offset := self.position(upload, offset)):
+            raise OffsetMismatch(expected_offset, offset)
         most, excess = _room(upload)
         if offset + (announced or 0) > most:
             raise excess
@@ -286,6 +286,14 @@ class Reception:
         require_there(upload)
         return max(0, upload.received - self._holds_back(upload))
 
+    def position(self, upload: ChunkUpload, offset: int) -> int:
+        """``offset`` for a client that knows of all bytes that came, else as ``offset`` says.
+
+        Whoever says only behind the last byte that it was the last may have no byte to repeat.
+        """
+        told = self.offset(upload)
+        return offset if offset == upload.received else told
+
     def _holds_back(self, upload: ChunkUpload) -> bool:
         return (
             self._settings.http_ack == "stored"
@@ -308,6 +316,7 @@ class Reception:
         pause = _PAUSE
         while True:
             upload = await self._door.call(self._manager.get, upload_id)
+            require_there(upload)
             is_end = offset == upload.length and self._holds_back(upload)
             if offset <= upload.received and not is_end:
                 return upload
@@ -341,7 +350,7 @@ def _room(upload: ChunkUpload) -> tuple[int, ChunkferryError]:
         return upload.length, LengthMismatch(
             f"the file has {upload.length} bytes, and this body goes beyond them"
         )
-    most = max_size(upload)
+    most = upload.max_size
     return most, TooLarge("this upload", most)
 
 
@@ -349,11 +358,6 @@ def notes(principal: Principal, most: int | None) -> dict[str, str]:
     """What the front door writes down of an upload."""
     found = {"principal": principal.name}
     return found if most is None else {**found, "max_size": str(most)}
-
-
-def max_size(upload: ChunkUpload) -> int:
-    """Most bytes the upload may have."""
-    return int(upload.notes.get("max_size", MAX_LENGTH))
 
 
 def _usable(content_type: str) -> str:

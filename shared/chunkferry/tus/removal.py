@@ -94,7 +94,7 @@ async def remove(door: Door, upload: ChunkUpload) -> None:
 async def _is_removed(door: Door, upload: ChunkUpload) -> bool:
     """Try it; False while the upload is just being completed."""
     if upload.is_complete:
-        await door.call(_take_back, door, upload)
+        await door.fetch(_take_back, door, upload)
         return True
     try:
         await door.call(door.manager.cancel, upload.upload_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Mapping
+from typing import Final
 
 from anyio import CancelScope
 from starlette.responses import StreamingResponse
@@ -17,6 +18,10 @@ from chunkferry.errors import ChunkferryError, IntegrityError, StoreUnavailable
 from chunkferry.tus.door import Door
 
 log = logging.getLogger(__name__)
+
+#: Bytes handed to the server at once. It keeps two of these where the client is slow, and one
+#: piece waits behind them: the next is asked for when all of it is taken.
+_SLICE: Final = 256 * 1024
 
 
 class ObjectGone(ChunkferryError):
@@ -63,7 +68,9 @@ class ObjectResponse(StreamingResponse):
         piece, self._first = self._first, b""
         try:
             while piece:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                for at in range(0, len(piece), _SLICE):
+                    part = piece[at : at + _SLICE]
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
                 piece = await self._door.fetch(next, self._pieces, b"")
         except (ChunkferryError, FileNotFoundError) as exc:
             # Too late for another status: the server cuts the connection off, as the answer has no

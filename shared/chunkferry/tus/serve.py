@@ -60,7 +60,7 @@ def serve(listening: socket.socket) -> None:
         )
     )
     # Else the streams of open pages would keep it until the grace is over.
-    app.state.is_leaving = lambda: server.should_exit
+    app.state.door.is_leaving = lambda: server.should_exit
     server.run(sockets=[listening])
 
 

@@ -167,6 +167,7 @@ def environment(settings: Settings) -> Mapping[str, str]:
         "CHUNKFERRY_BROKER_URL": settings.broker_url,
         "CHUNKFERRY_SERVICES": json.dumps(settings.services),
         "CHUNKFERRY_DATA": str(settings.data),
+        "CHUNKFERRY_HTTP_HOSTS": json.dumps(settings.http_hosts),
         # Celery's advice against root is about pickle, which the application does not accept.
         "PYTHONWARNINGS": ",".join(
             filter(None, [os.environ.get("PYTHONWARNINGS", ""), _ROOT_IS_FINE])

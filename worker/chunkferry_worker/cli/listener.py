@@ -14,12 +14,14 @@ from typing import Any, Final
 import click
 
 from chunkferry.config import Settings
-from chunkferry.errors import ConfigError
+from chunkferry.errors import ConfigError, MissingExtra
 
 #: Where it listens unless told otherwise.
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 8080
 DEFAULT: Final = f"{_HOST}:{_PORT}"
+#: What this machine is called by its own browsers.
+_LOOPBACK: Final = ("localhost", _HOST, "::1")
 #: Connections that may wait to be accepted.
 _BACKLOG: Final = 2048
 
@@ -47,6 +49,7 @@ def listen(settings: Settings, address: tuple[str, int] | None) -> socket.socket
     Raises:
         ConfigError: the address cannot be had, or is open to others while nobody has to say who
             they are.
+        MissingExtra: the front door is not installed.
     """
     host, port = address or (_HOST, _PORT)
     _require_safe(settings, host)
@@ -58,6 +61,33 @@ def listen(settings: Settings, address: tuple[str, int] | None) -> socket.socket
         raise ConfigError(f"cannot listen at {host}:{port}: {exc.strerror or exc}") from exc
 
 
+def guarded(settings: Settings, listening: socket.socket) -> Settings:
+    """``settings``, in which only this machine's own names lead to a front door without guards.
+
+    Else a page of another site, opened in a browser here, could have its own name lead to it.
+    """
+    if needs_credentials(settings):
+        return settings
+    address = listening.getsockname()[0]
+    return settings.changed(http_hosts=[*_LOOPBACK, address, *settings.http_hosts])
+
+
+def needs_credentials(settings: Settings) -> bool:
+    """True if whoever comes has to say who they are.
+
+    Raises:
+        ConfigError: the hooks that are named cannot be had.
+        MissingExtra: the front door is not installed.
+    """
+    if settings.http_tokens or not settings.http_hooks:
+        return bool(settings.http_tokens)
+    try:
+        from chunkferry.tus.asgi import named_hooks  # noqa: PLC0415 - Starlette is optional
+    except ImportError as exc:
+        raise MissingExtra("the front door", "serve") from exc
+    return named_hooks(settings.http_hooks).authorize is not None
+
+
 def url(listening: socket.socket) -> str:
     """The URL of what is served there, for a browser on this machine."""
     host, port = listening.getsockname()[:2]
@@ -67,14 +97,14 @@ def url(listening: socket.socket) -> str:
 
 
 def _require_safe(settings: Settings, host: str) -> None:
-    if settings.http_tokens or settings.http_hooks or host == "localhost":
+    if host == "localhost" or needs_credentials(settings):
         return
     with suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:
             return
     raise ConfigError(
         f"listening at {host} lets others send, read and remove uploads: set CHUNKFERRY_HTTP_TOKENS"
-        f" (or CHUNKFERRY_HTTP_HOOKS), or listen at {_HOST}"
+        f" (or CHUNKFERRY_HTTP_HOOKS with authorize), or listen at {_HOST}"
     )
 
 

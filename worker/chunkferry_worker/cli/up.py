@@ -192,8 +192,9 @@ class _Up:
 
     def _start_web(self) -> None:
         if self._listening is not None:
+            settings = listener.guarded(self._settings, self._listening)
             for _ in range(self._web_processes):
-                self._supervisor.start(children.web(self._settings, self._listening))
+                self._supervisor.start(children.web(settings, self._listening))
 
     def _start_workers(self) -> bool:
         """Start worker and beat; True once uploads can begin, False to stop.
