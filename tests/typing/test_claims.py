@@ -34,6 +34,7 @@ from chunkferry.services import (
     SignedUrlUploadService,
     SinglePut,
     StreamService,
+    VersionService,
 )
 from chunkferry.storage.azure.store import AzureStore
 from chunkferry.storage.azure.upload import AzureFileService
@@ -59,8 +60,9 @@ def local(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
 ]:
-    return it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it
 
 
 def signing_local(
@@ -76,10 +78,11 @@ def signing_local(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     SignedUrlService,
     SignedUrlUploadService,
 ]:
-    return it, it, it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it, it, it
 
 
 def memory(
@@ -95,9 +98,10 @@ def memory(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     ServiceWithMimeType,
 ]:
-    return it, it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it, it
 
 
 def s3(
@@ -114,13 +118,14 @@ def s3(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     SignedUrlService,
     SignedUrlUploadService,
     ServiceWithConcurrency,
     ServiceWithMimeType,
     ServiceWithTimeout,
 ]:
-    return it, it, it, it, it, it, it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it, it, it, it, it, it, it
 
 
 def gcs(
@@ -134,12 +139,13 @@ def gcs(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     ServiceWithConcurrency,
     ServiceWithMimeType,
     ServiceWithTimeout,
     Reaping,
 ]:
-    return it, it, it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it, it, it
 
 
 def signing_gcs(
@@ -153,6 +159,7 @@ def signing_gcs(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     ServiceWithConcurrency,
     ServiceWithMimeType,
     ServiceWithTimeout,
@@ -160,7 +167,7 @@ def signing_gcs(
     SignedUrlService,
     SignedUrlUploadService,
 ]:
-    return it, it, it, it, it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it, it, it, it, it
 
 
 def azure(
@@ -174,13 +181,14 @@ def azure(
     ParallelService,
     RangeService,
     StreamService,
+    VersionService,
     ServiceWithConcurrency,
     ServiceWithMimeType,
     ServiceWithTimeout,
     SignedUrlService,
     SignedUrlUploadService,
 ]:
-    return it, it, it, it, it, it, it, it, it, it, it, it, it
+    return it, it, it, it, it, it, it, it, it, it, it, it, it, it
 
 
 def local_upload(it: LocalFileService) -> tuple[ChunkFileService, Portable, Reconciling, Attesting]:
