@@ -140,7 +140,7 @@ def test_a_final_upload_takes_no_patch(shared_web: httpx.Client) -> None:
 
 
 def test_a_final_upload_takes_no_patch_of_the_other_protocol(shared_web: httpx.Client) -> None:
-    """Nor the length that comes along: with 0 bytes it would be complete before it is joined."""
+    """Concatenation, MUST NOT: a PATCH of the other protocol completes it before it is joined."""
     final = joined(shared_web, [begun(shared_web, None, **PARTIAL)]).headers["location"]
     answer = rufh.append(shared_web, final, 0, complete="?1")
     assert answer.status_code == httpx.codes.FORBIDDEN
@@ -243,7 +243,7 @@ def test_too_much_together_is_refused(real_site: Site, start_front: StartFront) 
 def test_too_much_that_comes_later_is_not_joined(
     real_site: Site, start_front: StartFront, start_worker: StartWorker
 ) -> None:
-    """Lengths that were not known when the upload began could add up to any number of bytes."""
+    """Concatenation, MUST: the limit holds for lengths that are told after the upload began."""
     with start_front({**real_site.env, "CHUNKFERRY_HTTP_MAX_SIZE": "4"}).client() as web:
         urls = [begun(web, None, **PARTIAL), begun(web, 2, **PARTIAL)]
         final = joined(web, urls).headers["location"]
