@@ -163,19 +163,6 @@ def test_documented_rights_do_in_a_cluster(fresh_cluster: FreshCluster, site_at:
     assert sites["worker"].stored("a") == CONTENT
 
 
-def test_quotas_need_one_right_more(fresh_redis: FreshRedis, site_at: SiteAt) -> None:
-    """The page says which; who lacks it is told."""
-    assert "`http_quota_bytes` also need `+pexpire`" in PAGE
-    server = fresh_redis()
-    manager = site_at(grant(server, "producer")).manager
-    upload = manager.create("a", 4)
-    with pytest.raises(ConfigError, match="a right less than a script needs"):
-        manager.note_principal("ann", upload.upload_id)
-    server.client().execute_command("ACL SETUSER", "producer", "+pexpire")  # type: ignore[no-untyped-call]  # redis-py
-    manager.note_principal("ann", upload.upload_id)
-    assert manager.uploads_of("ann") == [manager.get(upload.upload_id)]
-
-
 def use_everything(make: Callable[[], Site], helper: Site) -> None:
     """All that producers do; ``helper`` does what workers do in between."""
     site = make()
@@ -197,6 +184,8 @@ def use_everything(make: Callable[[], Site], helper: Site) -> None:
     manager.append(manager.create("c", PART + 1).upload_id, 0, CONTENT[: PART + 1])
     manager.concatenate("d", [manager.create_partial(1).upload_id])
     manager.tally.flush()
+    manager.note_principal("ann", upload_id)
+    assert manager.uploads_of("ann") == [manager.get(upload_id)]
     # Not by producers in a backend, but by `chunkferry webhooks`.
     helper.ledger.letters.add(letter(manager.get(upload_id)))
     for dead in site.ledger.letters.dead():

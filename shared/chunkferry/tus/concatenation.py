@@ -51,6 +51,12 @@ class Concatenation:
         """True if the store of ``service`` lets uploads be joined; looks at no server."""
         return can_concatenate(self._door.stores[service])
 
+    @property
+    def is_offered(self) -> bool:
+        """True if uploads can be joined where they go as a rule; without a rule, anywhere."""
+        rule, names = self._manager.service, self._door.stores.names
+        return any(self.is_possible(name) for name in ([rule] if rule in names else names))
+
     async def begin_partial(self, principal: Principal, order: Order, said: str) -> ChunkUpload:
         """Begin an upload that is only there to be joined.
 

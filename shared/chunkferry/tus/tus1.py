@@ -42,7 +42,7 @@ class Tus1:
         settings = self._door.settings
         return protocol.about_server(
             max_size=settings.http_max_size or None,
-            concatenates=self._concatenation.is_possible(self._door.manager.service),
+            concatenates=self._concatenation.is_offered,
             trailers=settings.http_trailers,
         )
 
