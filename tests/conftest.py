@@ -1,5 +1,6 @@
 """Fixtures of the whole test suite."""
 
+import signal
 import threading
 
 import pytest
@@ -8,6 +9,14 @@ from hypothesis import is_hypothesis_test, settings
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("chunkferry", deadline=None)
 settings.load_profile("chunkferry")
+
+# A shell's background jobs ignore these, and so would every process that a test wants to stop.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 pytest_plugins = [
     "tests.servers.gcs",
