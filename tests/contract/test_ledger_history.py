@@ -340,3 +340,20 @@ def test_letters_vanish_in_the_end(redis_world: RedisWorld) -> None:
         keys.LETTERS: 30,
         keys.AGAIN: 30,
     }
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"upload": {}}'])
+def test_a_letter_of_another_release_stands_in_nobodys_way(
+    redis_world: RedisWorld, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """It stays where it is, for who can read it; the log names it."""
+    letters = redis_world.ledger.letters
+    for _ in range(10):
+        redis_world.client.xadd(keys.AGAIN, {"letter": text})
+    letters.add(letter(redis_world))
+    letters.send_again(*letters.dead())
+    (waiting,) = letters.waiting()
+    letters.settle(waiting)
+    assert letters.waiting() == []
+    assert redis_world.client.xlen(keys.AGAIN) == 10
+    assert "cannot be read" in caplog.text

@@ -267,6 +267,19 @@ def test_a_store_that_may_come_back_is_tried_again(world: World, error: Exceptio
     assert world.state(upload_id) is State.COMPLETE
 
 
+def test_a_store_that_is_away_for_long_costs_nothing(hasty: World) -> None:
+    """Its silence is not the client's: the upload does not expire."""
+    upload_id = hasty.concatenate(hasty.partial(HEAD))
+    hasty.waker.take_joins()
+    hasty.store.before("download_range", *[raises(StoreUnavailable("down"))] * 20)
+    for _ in range(10):  # each asks twice
+        hasty.sweep()
+    assert hasty.outcomes == [Joining.DEFERRED] * 20
+    hasty.sweep()
+    assert hasty.state(upload_id) is State.COMPLETE
+    assert hasty.stored() == HEAD
+
+
 def test_a_store_that_refuses_fails_the_join(world: World) -> None:
     """It waits for whoever mends that, and for requeue."""
     upload_id = world.concatenate(world.partial(HEAD))

@@ -26,6 +26,7 @@ from chunkferry.errors import (
     OffsetMismatch,
     RedisUnavailable,
     StoreRefused,
+    StoreUnavailable,
     UnknownService,
     UploadClosed,
     UploadNotFound,
@@ -165,7 +166,9 @@ class Join:
             outcome = self._guarded(upload, found, report)
         if outcome is not Joining.OVERTAKEN:  # the other one says when
             pause = self._pauses.get(outcome, self._rest)
-            joins.linger(upload_id, pause, waiting=outcome is Joining.WAITING)
+            # Neither whom it waits for nor a store that is away is its client's silence.
+            waits = outcome is Joining.WAITING or report.error == StoreUnavailable.code
+            joins.linger(upload_id, pause, waiting=waits)
         if outcome is Joining.MORE:
             self._waker.join(upload_id)
         return outcome

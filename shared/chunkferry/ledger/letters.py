@@ -6,8 +6,11 @@ Moving a letter from one stream to the other may double it, and never loses it.
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final, cast
 
 import redis
@@ -17,6 +20,8 @@ from chunkferry.moves import Letter
 from chunkferry.parts import Grid
 from chunkferry.state import State
 from chunkferry.upload import Change, ChunkUpload
+
+log = logging.getLogger(__name__)
 
 #: Letters kept.
 _MOST: Final = 1000
@@ -60,9 +65,24 @@ class RedisLetters:
             self._client.pexpire(name, _TTL)
 
     def _read(self, name: str, limit: int | None) -> list[Letter]:
+        # More than the limit: those that cannot be read must not stand in the way of others.
         with connection.translated():
-            found = cast("list[Any]", self._client.xrange(name, count=limit))
-        return [load(letter_id.decode(), values[b"letter"]) for letter_id, values in found]
+            found = cast("list[Any]", self._client.xrange(name))
+        letters = (_readable(letter_id.decode(), values) for letter_id, values in found)
+        return list(islice(filter(None, letters), limit))
+
+
+def _readable(letter_id: str, values: Mapping[bytes, bytes]) -> Letter | None:
+    """The letter of an entry; None, with a word in the log, if it is written some other way."""
+    try:
+        return load(letter_id, values[b"letter"])
+    except (KeyError, TypeError, ValueError) as exc:
+        log.warning(
+            "A dead letter cannot be read (%s); a newer release may have written it.",
+            type(exc).__name__,
+            extra={"action": "tell", "letter_id": letter_id},
+        )
+        return None
 
 
 def dump(letter: Letter) -> str:

@@ -23,7 +23,8 @@ else
 end
 local t, ttl = now(), num(arg.ttl_ms)
 -- The object of a partial upload waits to be joined with others; the record waits for as long
--- again, in case that nobody looks when the object is to go. Nobody is told of it.
+-- again, in case that nobody looks when the object is to go. Nobody is told of it. It never goes
+-- before the grave was looked at.
 local keep_ms = num(redis.call('HGET', key.intake, 'keep_ms'))
 if arg.tells == '1' and keep_ms == 0 then redis.call('ZADD', key.telling, int(t), arg.upload_id) end
 if redis.call('ZSCORE', key.telling, arg.upload_id) then ttl = num(arg.untold_ms) end
@@ -37,7 +38,7 @@ redis.call('ZREM', key.filling, arg.upload_id)
 redis.call('ZADD', key.graves, int(t + num(arg.grave_ms)), arg.upload_id)
 tell(key.events, intake, work)
 if intake.state == 'complete' and keep_ms > 0 then
-  redis.call('ZADD', key.partials, int(t + keep_ms), arg.upload_id)
+  redis.call('ZADD', key.partials, int(t + math.max(keep_ms, num(arg.grave_ms))), arg.upload_id)
   ttl = ttl + 2 * keep_ms
 else
   redis.call('ZREM', key.partials, arg.upload_id)

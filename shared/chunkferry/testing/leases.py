@@ -190,8 +190,9 @@ class MemoryLeases:
             entry.scheduled, entry.session = False, ""
             entry.without_error()
             keep_ms = entry.keep_ms if entry.state is State.COMPLETE else 0
+            grave_ms = milliseconds(settings.grave_delay)
             if keep_ms:
-                book.partials[entry.upload_id] = now + keep_ms
+                book.partials[entry.upload_id] = now + max(keep_ms, grave_ms)
             else:
                 book.partials.pop(entry.upload_id, None)
             if entry.upload_id in book.joins:
@@ -200,7 +201,7 @@ class MemoryLeases:
             stays = settings.untold_ttl if untold else settings.result_ttl
             entry.forgotten_at = now + 2 * keep_ms + milliseconds(stays)
             book.due.pop(entry.upload_id, None)
-            book.graves[entry.upload_id] = now + milliseconds(settings.grave_delay)
+            book.graves[entry.upload_id] = now + grave_ms
             book.tell(entry)
             return entry.state
 
