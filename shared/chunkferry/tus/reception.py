@@ -196,8 +196,7 @@ class Reception:
             Backpressure, RedisUnavailable: no room, or no Redis, within
                 ``settings.append_wait_seconds``; what was accepted is kept.
         """
-        if offset != (expected_offset := self.position(upload, offset)):
-            raise OffsetMismatch(expected_offset, offset)
+        self.require_next(upload, offset)
         most, excess = _room(upload)
         if offset + (announced or 0) > most:
             raise excess
@@ -293,6 +292,11 @@ class Reception:
         """
         told = self.offset(upload)
         return offset if offset == upload.received else told
+
+    def require_next(self, upload: ChunkUpload, offset: int) -> None:
+        """Raise ``OffsetMismatch`` unless the upload goes on at ``offset``, or ``UploadClosed``."""
+        if offset != (expected := self.position(upload, offset)):
+            raise OffsetMismatch(expected, offset)
 
     def _holds_back(self, upload: ChunkUpload) -> bool:
         return (

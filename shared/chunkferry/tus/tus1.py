@@ -102,6 +102,8 @@ class Tus1:
             raise protocol.NoPatchOfFinal(upload.upload_id)
         added = protocol.addition(request.headers)
         if added.length is not None:
+            # Before the length is noted: a wrong offset changes nothing (section PATCH).
+            self._reception.require_next(upload, added.offset)
             await self._reception.say_length(upload, added.length)
             upload = await self._door.call(self._door.manager.get, upload.upload_id)
         offset = await self._take(request, upload, added.offset, added)
