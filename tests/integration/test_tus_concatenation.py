@@ -211,6 +211,16 @@ def test_asking_again_finds_the_same_upload(shared_web: httpx.Client) -> None:
     assert first == again
 
 
+def test_other_metadata_make_another_upload(shared_web: httpx.Client) -> None:
+    """Concatenation, MAY: partial uploads form several final ones, each with its own metadata."""
+    urls = partials(shared_web, [b"ab", b"cd"])
+    said = ["filename YQ==", "filename Yg=="]
+    finals = [joined(shared_web, urls, **{"Upload-Metadata": each}) for each in said]
+    assert [
+        told(shared_web, final.headers["location"])["upload-metadata"] for final in finals
+    ] == said
+
+
 def test_only_partial_uploads_are_joined(shared_web: httpx.Client) -> None:
     """Concatenation, MUST: what is joined began as a partial upload; 400."""
     answer = joined(shared_web, [begun(shared_web, 2)])

@@ -6,6 +6,7 @@ Says whose uploads may be joined, and what becomes of them; the joining itself i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -111,8 +112,9 @@ class Concatenation:
             if upload is None or not principal.owns(upload.notes.get("principal", "")):
                 raise UploadNotFound(upload_id)
             known += upload.length or 0
-        # Clients that lost the answer ask again: the same uploads make the same path and key.
-        digest = hashlib.sha256(" ".join([principal.name, *upload_ids]).encode()).hexdigest()[:32]
+        # Clients that lost the answer ask again: the same request makes the same path and key.
+        asked = json.dumps([principal.name, [*upload_ids], dict(order.metadata)], sort_keys=True)
+        digest = hashlib.sha256(asked.encode()).hexdigest()[:32]
         whole = Order(length=known, metadata=order.metadata, content_type=order.content_type)
         creation = await self._reception.planned(request, whole, f"uploads/{digest}")
         self._require_possible(creation.service)
