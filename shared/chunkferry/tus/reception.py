@@ -118,7 +118,7 @@ class Reception:
         """
         await self._quotas.require_another(principal)
         try:
-            upload = await self._door.call(begin)
+            upload = await self._door.persist(begin)
         except TooManyUploads as exc:
             # Its 429 would end the upload: common clients try again after a 503 only.
             raise Backpressure(0, _AGAIN, "as many uploads are open as may be") from exc
@@ -164,7 +164,7 @@ class Reception:
         if length > most:
             raise TooLarge("this upload", most)
         if upload.length != length:
-            await self._door.call(self._manager.set_length, upload.upload_id, length)
+            await self._door.persist(self._manager.set_length, upload.upload_id, length)
 
     async def take(
         self,
@@ -232,7 +232,7 @@ class Reception:
         if self._settings.waits_for_durability:
             # Also of a connection that broke: what the next HEAD request tells is to be safe.
             await self._patiently(
-                lambda: self._door.call(self._manager.ensure_durable, upload.upload_id, offset)
+                lambda: self._door.persist(self._manager.ensure_durable, upload.upload_id, offset)
             )
         if broken is not None:
             raise broken
