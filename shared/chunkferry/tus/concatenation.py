@@ -137,6 +137,11 @@ class Concatenation:
                 await self._door.call(self._manager.requeue, joined.upload_id)
         return joined
 
+    async def has_all(self, upload: ChunkUpload) -> bool:
+        """True if clients have sent all bytes of the uploads that ``upload`` is joined from."""
+        found = await self._door.call(self._manager.ledger.records.get_all, upload.sources)
+        return all(each.length == each.received for each in found if each is not None)
+
     def _require_possible(self, service: str) -> None:
         if not self.is_possible(service):
             raise NotJoinable(service)

@@ -63,7 +63,8 @@ class Tus1:
         if wanted.has_bytes:
             also |= await self._take_first(request, upload, wanted)
             return Response(status_code=201, headers=also)
-        if upload.length == 0 or upload.sources:
+        is_whole = bool(upload.sources) and await self._concatenation.has_all(upload)
+        if upload.length == 0 or is_whole:
             # Nothing follows whose answer could tell that all is well.
             upload = await self._reception.settle_whole(upload)
         return Response(status_code=201, headers={**also, **protocol.about_expiry(upload)})
