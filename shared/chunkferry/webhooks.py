@@ -187,7 +187,7 @@ def verify(
     secrets = [secret] if isinstance(secret, str) else secret
     expected = [_signature(key(text), event_id, int(stamp), body).encode() for text in secrets]
     offered = [
-        signature.encode()
+        _encoded(signature)
         for version, _, signature in (
             text.partition(",") for text in given.get("webhook-signature", "").split()
         )
@@ -201,8 +201,13 @@ def verify(
 
 
 def _signature(key_: bytes, event_id: str, timestamp: int, body: bytes) -> str:
-    signed_text = f"{event_id}.{timestamp}.".encode() + body
+    signed_text = _encoded(f"{event_id}.{timestamp}.") + body
     return base64.b64encode(hmac.digest(key_, signed_text, hashlib.sha256)).decode()
+
+
+def _encoded(text: str) -> bytes:
+    """``text`` of a header, also where a server made half characters of what is no UTF-8."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 # --- where they go ----------------------------------------------------------------------------

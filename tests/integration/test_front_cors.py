@@ -24,6 +24,7 @@ READ = {
     "upload-concat", "upload-expires", "tus-version", "tus-resumable", "tus-max-size",
     "tus-extension", "tus-checksum-algorithm", "upload-complete", "upload-incomplete",
     "upload-limit", "upload-draft-interop-version", "accept-patch", "retry-after", "x-request-id",
+    "want-content-digest", "want-repr-digest",
 }  # fmt: skip
 
 

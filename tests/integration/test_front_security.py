@@ -532,7 +532,7 @@ def test_a_hook_bounds_an_upload(hooked: httpx.Client) -> None:
         ("/etc/passwd", 400, "invalid_path"),
         (".chunkferry/x", 400, "invalid_path"),
         ("odd", 400, "invalid_argument"),
-        ("broken", 500, "unforeseen"),
+        ("broken", 500, "hook_failed"),
     ],
 )
 def test_a_hook_may_refuse_and_may_be_wrong(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack, closing
 from functools import partial
 
 import pytest
@@ -82,6 +83,19 @@ def test_closing_a_client_closes_its_connections(fresh_redis: FreshRedis) -> Non
     client.close()
     onlooker = server.client()
     wait_until(lambda: len(onlooker.client_list()) == 1, what="only the onlooker is connected")
+
+
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_any_number_of_threads_may_ask(redis_server: RedisServer, is_adopted: bool) -> None:
+    """redis-py alone refuses the 101st at one time, in words of an outage."""
+    with ExitStack() as stack:
+        client = connection.connect(redis_server.url)
+        if is_adopted:
+            client = connection.adopt(stack.enter_context(closing(client)))
+        stack.callback(client.close)
+        for _ in range(150):
+            # Each has a connection of its own until it is let go.
+            stack.enter_context(client.pipeline()).watch("a")  # type: ignore[no-untyped-call]  # redis-py
 
 
 def test_a_client_of_the_callers_own_will_do(on_redis: Site, redis_server: RedisServer) -> None:

@@ -65,6 +65,23 @@ def test_the_location_is_what_the_client_sees(proxied: Proxied) -> None:
     assert begun(proxied.web, 1).startswith(f"{proxied.url}/files/")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Forwarded": "host=evil.example;proto=https"},
+        {
+            "X-Forwarded-Host": "evil.example",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Port": "1",
+            "X-Forwarded-Prefix": "/evil",
+        },
+    ],
+)
+def test_a_client_cannot_say_where_it_is(proxied: Proxied, said: dict[str, str]) -> None:
+    """The front door believes the proxy, and that passes on nothing that a client made up."""
+    assert begun(proxied.web, 1, **said).startswith(f"{proxied.url}/files/")
+
+
 def test_bytes_arrive_while_the_body_is_being_sent(proxied: Proxied) -> None:
     """The proxy passes them on as they come: what was sent before a break is kept."""
     url = begun(proxied.web, len(CONTENT))

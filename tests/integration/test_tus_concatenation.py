@@ -211,6 +211,16 @@ def test_asking_again_finds_the_same_upload(shared_web: httpx.Client) -> None:
     assert first == again
 
 
+def test_other_metadata_make_another_upload(shared_web: httpx.Client) -> None:
+    """Concatenation, MAY: partial uploads form several final ones, each with its own metadata."""
+    urls = partials(shared_web, [b"ab", b"cd"])
+    said = ["filename YQ==", "filename Yg=="]
+    finals = [joined(shared_web, urls, **{"Upload-Metadata": each}) for each in said]
+    assert [
+        told(shared_web, final.headers["location"])["upload-metadata"] for final in finals
+    ] == said
+
+
 def test_only_partial_uploads_are_joined(shared_web: httpx.Client) -> None:
     """Concatenation, MUST: what is joined began as a partial upload; 400."""
     answer = joined(shared_web, [begun(shared_web, 2)])
@@ -263,3 +273,18 @@ def test_stored_acknowledgements_wait_for_the_joined_object(
         answer = joined(web, partials(web, [b"ab", b"cd"]))
         assert answer.status_code == httpx.codes.CREATED
         assert upload_of(real_site, answer.headers["location"]).is_complete
+
+
+def test_stored_acknowledgements_wait_for_no_client(
+    real_site: Site, start_front: StartFront, start_worker: StartWorker
+) -> None:
+    """Concatenation, MAY: uploads in progress are joined, also where an answer means stored."""
+    start_worker(real_site.env)
+    ack = {"CHUNKFERRY_HTTP_ACK": "stored", "CHUNKFERRY_HTTP_ACK_WAIT_SECONDS": "5"}
+    with start_front({**real_site.env, **ack}).client() as web:
+        urls = [*partials(web, [b"ab"]), begun(web, 2, **PARTIAL)]
+        answer = joined(web, urls)
+        assert answer.status_code == httpx.codes.CREATED
+        assert "upload-offset" not in told(web, answer.headers["location"])
+        sent(web, urls[1], 0, b"cd")
+        wait_until(lambda: upload_of(real_site, answer.headers["location"]).is_complete)

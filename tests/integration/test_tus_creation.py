@@ -85,6 +85,18 @@ def test_a_length_may_come_with_any_patch(shared_web: httpx.Client) -> None:
     assert "upload-defer-length" not in answer
 
 
+def test_no_length_is_taken_with_a_wrong_offset(shared_web: httpx.Client) -> None:
+    """PATCH, MUST: at another offset nothing is modified, the deferred length included."""
+    url = begun(shared_web, None)
+    answer = sent(shared_web, url, 3, b"x", **{"Upload-Length": "10"})
+    told = shared_web.head(url, headers=TUS).headers
+    assert (answer.status_code, told.get("upload-length"), told["upload-defer-length"]) == (
+        409,
+        None,
+        "1",
+    )
+
+
 @pytest.mark.parametrize("length", [4, None])
 def test_a_length_never_changes(shared_web: httpx.Client, length: int | None) -> None:
     """Creation POST, MUST NOT: a length that was said is changed; the same again is fine."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,16 @@ def test_an_absolute_url_needs_a_host(host: str | None, url: str) -> None:
 def test_a_relative_url_asks_for_no_host() -> None:
     """It is a path from the root, below where the application is mounted."""
     assert place.url_of(request("example.org", "/a/b"), "id", "relative") == "/a/b/id"
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute"])
+def test_a_url_is_encoded(form: Literal["relative", "absolute"]) -> None:
+    """A mount with parameters, as ``/{tenant}/files``, holds what the client chose."""
+    mounted = request("example.org", "/a\r\nb c/€?#%41/files")
+    found = place.url_of(mounted, "id", form)
+    assert (
+        found.removeprefix("https://example.org") == "/a%0D%0Ab%20c/%E2%82%AC%3F%23%2541/files/id"
+    )
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,39 @@ def test_the_nearest_proxy_tells_the_address(headers: dict[str, str], url: str) 
     assert seen(headers) == url
 
 
+def test_the_nearest_proxy_may_add_a_line_of_its_own() -> None:
+    """Behind those that came from the client, as HAProxy does; all lines are one list."""
+    scope = scope_of({})
+    scope["headers"] += [
+        (b"forwarded", b"host=evil;proto=https"),
+        (b"x-forwarded-for", b"6.6.6.6"),
+        (b"forwarded", b"host=example.org"),
+        (b"x-forwarded-for", b"1.2.3.4"),
+        (b"x-forwarded-prefix", b"/evil"),
+        (b"x-forwarded-prefix", b"/app"),
+    ]
+    found = proxies.forwarded(scope, TRUSTED)
+    assert place.url_of(Request(found), "id", "absolute") == "http://example.org/app/id"
+    assert found["client"][0] == "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "url"),
+    [
+        ("host", ["evil", "example.org"], "http://example.org/id"),
+        ("proto", ["ftp", "https"], "https://inner:8080/id"),
+    ],
+)
+def test_the_customary_headers_may_have_several_lines(
+    name: str, lines: list[str], url: str
+) -> None:
+    """Of which the last one is the nearest proxy's."""
+    scope = scope_of({})
+    scope["headers"] += [(f"x-forwarded-{name}".encode(), line.encode()) for line in lines]
+    found = proxies.forwarded(scope, TRUSTED)
+    assert place.url_of(Request(found), "id", "absolute") == url
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -226,6 +226,9 @@ def test_all_else_is_a_failure(receiver: Receiver, status: int) -> None:
     [
         ("120", timedelta(seconds=120)),
         ("99999999999999999999", timedelta(hours=1)),
+        ("9" * 5000, timedelta(hours=1)),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +" + "9" * 400, None),
         ("soon", None),
         ("-1", None),
         (format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True), timedelta(0)),

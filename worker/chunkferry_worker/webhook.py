@@ -36,6 +36,8 @@ _ALL: Final = 20.0
 _RESOLVE: Final = 10.0
 #: Longest pause that a receiver may ask for.
 _MAX_RETRY_AFTER: Final = timedelta(hours=1)
+#: Of a number of seconds; one with more of them is longer than any pause.
+_DIGITS: Final = 9
 _AGENT: Final = f"chunkferry/{version('chunkferry')}"
 
 
@@ -147,10 +149,12 @@ def _span(retry_after: str) -> timedelta | None:
     if not retry_after:
         return None
     if retry_after.isascii() and retry_after.isdecimal():
-        return min(timedelta(seconds=min(int(retry_after), 86400)), _MAX_RETRY_AFTER)
+        if len(retry_after) > _DIGITS:  # the longest of them Python refuses to read
+            return _MAX_RETRY_AFTER
+        return min(timedelta(seconds=int(retry_after)), _MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, IndexError):  # of what is no date
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -26,6 +26,9 @@ from chunkferry.errors import ConfigError
 #: How long anybody waits for one answer, in seconds; longer than a blocking read of events lasts.
 SOCKET_TIMEOUT: Final = 5.0
 CONNECT_TIMEOUT: Final = 3.0
+#: Of one process at most: any number, as its threads bound them. redis-py's own 100 are fewer than
+#: a front door's threads use, and it tells the next one that it cannot connect.
+_CONNECTIONS: Final = 1 << 31
 #: How long a Sentinel may take: the next one knows as much.
 _SENTINEL_TIMEOUT: Final = 1.0
 
@@ -256,6 +259,7 @@ def _options() -> dict[str, Any]:
         "socket_timeout": SOCKET_TIMEOUT,
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_keepalive": True,
+        "max_connections": _CONNECTIONS,
         "health_check_interval": 30,
         "retry": retry(),
         "command_packer": PythonRespSerializer(6000, _encode),

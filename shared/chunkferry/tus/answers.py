@@ -39,7 +39,7 @@ def problem(
         members: of the problem details, beside or in place of their own.
     """
     if not isinstance(error, ChunkferryError):
-        log.error("A request failed: %s", type(error).__name__, exc_info=_bare(error))
+        log.error("A request failed: %s", type(error).__name__, exc_info=bare(error))
         return _problem(500, "unforeseen", "something unforeseen happened here", headers)
     if status is None:
         status = getattr(error, "status", error.http_status)
@@ -52,8 +52,8 @@ def problem(
     return _problem(status, error.code, str(error), also, members)
 
 
-def _bare(error: Exception) -> BaseException:
-    """``error`` with where it happened, and without its text."""
+def bare(error: Exception) -> BaseException:
+    """``error`` for a log: with where it happened, and without its text."""
     return RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
 
 

@@ -6,6 +6,7 @@ Says whose uploads may be joined, and what becomes of them; the joining itself i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -111,8 +112,9 @@ class Concatenation:
             if upload is None or not principal.owns(upload.notes.get("principal", "")):
                 raise UploadNotFound(upload_id)
             known += upload.length or 0
-        # Clients that lost the answer ask again: the same uploads make the same path and key.
-        digest = hashlib.sha256(" ".join([principal.name, *upload_ids]).encode()).hexdigest()[:32]
+        # Clients that lost the answer ask again: the same request makes the same path and key.
+        asked = json.dumps([principal.name, [*upload_ids], dict(order.metadata)], sort_keys=True)
+        digest = hashlib.sha256(asked.encode()).hexdigest()[:32]
         whole = Order(length=known, metadata=order.metadata, content_type=order.content_type)
         creation = await self._reception.planned(request, whole, f"uploads/{digest}")
         self._require_possible(creation.service)
@@ -134,6 +136,11 @@ class Concatenation:
             with suppress(UploadClosed):  # somebody else was quicker
                 await self._door.call(self._manager.requeue, joined.upload_id)
         return joined
+
+    async def has_all(self, upload: ChunkUpload) -> bool:
+        """True if clients have sent all bytes of the uploads that ``upload`` is joined from."""
+        found = await self._door.call(self._manager.ledger.records.get_all, upload.sources)
+        return all(each.length == each.received for each in found if each is not None)
 
     def _require_possible(self, service: str) -> None:
         if not self.is_possible(service):

@@ -6,6 +6,7 @@ Knows no protocol: it finds an upload for a principal, or says that there is non
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final, ParamSpec, TypeVar, cast
@@ -14,20 +15,22 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from chunkferry.config import Settings
-from chunkferry.errors import UploadNotFound
+from chunkferry.errors import ChunkferryError, UploadNotFound
 from chunkferry.manager import ChunkManager
 from chunkferry.storage import Stores
+from chunkferry.tus.answers import bare
 from chunkferry.tus.auth import Bearer, NotPermitted
-from chunkferry.tus.hooks import Action, Creation, Hooks, Principal
+from chunkferry.tus.hooks import Action, Creation, HookFailed, Hooks, Principal
 from chunkferry.upload import ChunkUpload
+
+log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-#: Calls to Redis and stores at one time; each holds a thread while it runs, and no longer.
-_THREADS: Final = 64
-#: The same for calls of ``fetch``.
-_FETCHING: Final = 32
+#: Calls at one time, by the method that makes them; each holds a thread while it runs, and no
+#: longer. What may take long has threads of its own, so that HEAD waits for none of it.
+_THREADS: Final = {"call": 64, "persist": 64, "fetch": 32, "ask": 32}
 
 
 class Door:
@@ -41,29 +44,45 @@ class Door:
         #: Whether the server waits for its last answers to end; a server that knows sets it.
         self.is_leaving: Callable[[], bool] = lambda: False
         self._bearer = Bearer(manager.settings)
-        self._limiter: CapacityLimiter | None = None
-        self._fetching: CapacityLimiter | None = None
+        self._limiters: dict[str, CapacityLimiter] = {}
 
     async def call(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a blocking ``function`` in a worker thread."""
-        if self._limiter is None:  # it belongs to the event loop, which is there only now
-            self._limiter = CapacityLimiter(_THREADS)
-        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._limiter)
+        """Run a blocking ``function`` in a worker thread: a question to Redis, soon answered."""
+        return await self._run("call", partial(function, *args, **kwargs))
+
+    async def persist(
+        self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """The same for what waits for Redis' disk and replicas, if the settings ask for them."""
+        return await self._run("persist", partial(function, *args, **kwargs))
 
     async def fetch(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """The same for what asks a store, which may hang: not in the way of other calls."""
-        if self._fetching is None:
-            self._fetching = CapacityLimiter(_FETCHING)
-        return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=self._fetching)
+        """The same for what asks a store, which may hang."""
+        return await self._run("fetch", partial(function, *args, **kwargs))
 
     async def ask(
         self, hook: Callable[_P, object], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> object:
-        """Call a hook of the application, be it a plain or a coroutine function."""
-        if inspect.iscoroutinefunction(hook):
-            return await hook(*args, **kwargs)
-        answer = await self.call(hook, *args, **kwargs)
-        return await answer if inspect.isawaitable(answer) else answer
+        """Call a hook of the application, be it a plain or a coroutine function.
+
+        Raises:
+            HookFailed: it raised what nobody foresaw.
+        """
+        try:
+            if inspect.iscoroutinefunction(hook):
+                return await hook(*args, **kwargs)
+            answer = await self._run("ask", partial(hook, *args, **kwargs))
+            return await answer if inspect.isawaitable(answer) else answer
+        except ChunkferryError:
+            raise
+        except Exception as exc:
+            log.error("A hook failed: %s", type(exc).__name__, exc_info=bare(exc))  # noqa: TRY400 - the error's own text may hold what a client sent
+            raise HookFailed from None
+
+    async def _run(self, kind: str, function: Callable[[], _T]) -> _T:
+        if kind not in self._limiters:  # they belong to the event loop, which is there only now
+            self._limiters[kind] = CapacityLimiter(_THREADS[kind])
+        return await to_thread.run_sync(function, limiter=self._limiters[kind])
 
     async def admit(
         self, request: Request, action: Action, upload: ChunkUpload | None = None

@@ -208,7 +208,7 @@ class _Progress:
         self._next = time.monotonic() + _EVERY
         with suppress(ChunkferryError):  # the answer will tell of it, if it lasts
             manager = self._door.manager
-            await self._door.call(manager.ensure_durable, self._upload.upload_id, offset)
+            await self._door.persist(manager.ensure_durable, self._upload.upload_id, offset)
             await self._send(RESUMPTION_SUPPORTED, told)
 
 

@@ -75,6 +75,20 @@ class Refused(ChunkferryError):
         self.status = http_status
 
 
+class HookFailed(ChunkferryError):
+    """A hook raised what nobody foresaw: its database is away, say.
+
+    Told as what may pass: tus-js-client begins a new upload after a HEAD that is not.
+    """
+
+    code = "hook_failed"
+    http_status = 500
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("something unforeseen happened to the application that decides this")
+
+
 #: Says who sends a request, or None for nobody who may do this: 401 without, 403 with
 #: credentials. The upload is None where the action is not about one.
 Authorize = Callable[

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Final, Literal
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 
 from chunkferry.tus.proxies import HOST
+
+#: What a path holds unencoded beside letters, digits and ``-._~`` (RFC 3986, section 3.3).
+_SAFE: Final = "/:@!$&'()*+,;="
 
 
 def url_of(request: Request, upload_id: str, form: Literal["relative", "absolute"]) -> str:
@@ -16,7 +19,8 @@ def url_of(request: Request, upload_id: str, form: Literal["relative", "absolute
     A relative one is a path from the root of the host. An absolute one needs a ``Host`` that is
     one; without it the URL is relative all the same.
     """
-    path = f"{request.scope.get('root_path', '')}/{upload_id}"
+    # A server has decoded it, and of a mount with parameters it holds what the client chose.
+    path = quote(f"{request.scope.get('root_path', '')}/{upload_id}", safe=_SAFE)
     host = request.headers.get("host", "")
     if form == "relative" or not HOST.fullmatch(host):
         return path

@@ -45,7 +45,7 @@ def forwarded(scope: Scope, trusted: Sequence[Network]) -> Scope:
         changed["headers"] = [*others, (b"host", host.encode("ascii"))]
         # The list to which the server adds what follows the body.
         changed["chunkferry.wire"] = scope["headers"]
-    prefix = headers.get("x-forwarded-prefix", "")
+    prefix = _list(headers, "x-forwarded-prefix").rpartition(",")[2].strip()
     if prefix and _PREFIX.fullmatch(prefix):
         changed["root_path"] = prefix.rstrip("/") + scope.get("root_path", "")
         changed["path"] = prefix.rstrip("/") + scope["path"]
@@ -57,7 +57,7 @@ def forwarded(scope: Scope, trusted: Sequence[Network]) -> Scope:
 
 def _standard(headers: Headers) -> dict[str, str]:
     """What the nearest proxy says in ``Forwarded``: its last element."""
-    elements = headers.get("forwarded", "").split(",")
+    elements = _list(headers, "forwarded").split(",")
     return {
         match[1].lower(): re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3]
         for match in _PAIR.finditer(elements[-1])
@@ -67,7 +67,7 @@ def _standard(headers: Headers) -> dict[str, str]:
 def _customary(headers: Headers) -> dict[str, str]:
     """The same of ``X-Forwarded-Proto``, ``-Host`` and ``-Port``."""
     said = {
-        name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip()
+        name: _list(headers, f"x-forwarded-{name}").rpartition(",")[2].strip()
         for name in ("proto", "host", "port")
     }
     if said["host"] and said["port"].isdigit() and ":" not in said["host"]:
@@ -77,13 +77,21 @@ def _customary(headers: Headers) -> dict[str, str]:
 
 def _client(headers: Headers, trusted: Sequence[Network]) -> str:
     """The nearest address that is no trusted proxy: whatever is further away could be made up."""
-    for hop in reversed(headers.get("x-forwarded-for", "").split(",")):
+    for hop in reversed(_list(headers, "x-forwarded-for").split(",")):
         address = hop.strip().strip("[]")
         if not _is_address(address):
             return ""
         if not _is_in(address, trusted):
             return address
     return ""
+
+
+def _list(headers: Headers, name: str) -> str:
+    """All lines of a field as one (RFC 9110, section 5.3).
+
+    Some proxies, HAProxy among them, add a line of their own behind what the client sent.
+    """
+    return ",".join(headers.getlist(name))
 
 
 def _is_address(text: str) -> bool:

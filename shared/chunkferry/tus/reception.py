@@ -118,7 +118,7 @@ class Reception:
         """
         await self._quotas.require_another(principal)
         try:
-            upload = await self._door.call(begin)
+            upload = await self._door.persist(begin)
         except TooManyUploads as exc:
             # Its 429 would end the upload: common clients try again after a 503 only.
             raise Backpressure(0, _AGAIN, "as many uploads are open as may be") from exc
@@ -164,7 +164,7 @@ class Reception:
         if length > most:
             raise TooLarge("this upload", most)
         if upload.length != length:
-            await self._door.call(self._manager.set_length, upload.upload_id, length)
+            await self._door.persist(self._manager.set_length, upload.upload_id, length)
 
     async def take(
         self,
@@ -196,8 +196,7 @@ class Reception:
             Backpressure, RedisUnavailable: no room, or no Redis, within
                 ``settings.append_wait_seconds``; what was accepted is kept.
         """
-        if offset != (expected_offset := self.position(upload, offset)):
-            raise OffsetMismatch(expected_offset, offset)
+        self.require_next(upload, offset)
         most, excess = _room(upload)
         if offset + (announced or 0) > most:
             raise excess
@@ -233,7 +232,7 @@ class Reception:
         if self._settings.waits_for_durability:
             # Also of a connection that broke: what the next HEAD request tells is to be safe.
             await self._patiently(
-                lambda: self._door.call(self._manager.ensure_durable, upload.upload_id, offset)
+                lambda: self._door.persist(self._manager.ensure_durable, upload.upload_id, offset)
             )
         if broken is not None:
             raise broken
@@ -293,6 +292,11 @@ class Reception:
         """
         told = self.offset(upload)
         return offset if offset == upload.received else told
+
+    def require_next(self, upload: ChunkUpload, offset: int) -> None:
+        """Raise ``OffsetMismatch`` unless the upload goes on at ``offset``, or ``UploadClosed``."""
+        if offset != (expected := self.position(upload, offset)):
+            raise OffsetMismatch(expected, offset)
 
     def _holds_back(self, upload: ChunkUpload) -> bool:
         return (

@@ -45,6 +45,8 @@ RESPONSE_HEADERS: Final = (
     "Upload-Complete",
     "Upload-Incomplete",
     "Upload-Limit",
+    "Want-Content-Digest",
+    "Want-Repr-Digest",
 )
 
 #: States of an upload that takes no part in the protocol any more.

@@ -63,7 +63,8 @@ class Tus1:
         if wanted.has_bytes:
             also |= await self._take_first(request, upload, wanted)
             return Response(status_code=201, headers=also)
-        if upload.length == 0 or upload.sources:
+        is_whole = bool(upload.sources) and await self._concatenation.has_all(upload)
+        if upload.length == 0 or is_whole:
             # Nothing follows whose answer could tell that all is well.
             upload = await self._reception.settle_whole(upload)
         return Response(status_code=201, headers={**also, **protocol.about_expiry(upload)})
@@ -102,6 +103,8 @@ class Tus1:
             raise protocol.NoPatchOfFinal(upload.upload_id)
         added = protocol.addition(request.headers)
         if added.length is not None:
+            # Before the length is noted: a wrong offset changes nothing (section PATCH).
+            self._reception.require_next(upload, added.offset)
             await self._reception.say_length(upload, added.length)
             upload = await self._door.call(self._door.manager.get, upload.upload_id)
         offset = await self._take(request, upload, added.offset, added)
