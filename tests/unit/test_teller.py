@@ -199,6 +199,21 @@ def test_a_final_failure_is_not_repeated(world: MemoryWorld, ear: Ear) -> None:
     assert world.ledger.telling.due() == []
 
 
+def test_an_unforeseen_error_is_not_repeated_without_end(world: MemoryWorld, ear: Ear) -> None:
+    """It counts as any failure, and a letter that meets it is dead again."""
+    world.begin()
+    ear.trouble = lambda _: KeyError("secret-7f3a91")
+    for _ in range(3):
+        world.advance(3 * 86400)
+        tell(world, ear)
+    letters = world.ledger.letters
+    (dead,) = letters.dead()
+    assert (dead.error, dead.attempts) == ("KeyError", 3)
+    letters.send_again(dead)
+    tell(world, ear)
+    assert ([dead.attempts for dead in letters.dead()], letters.waiting()) == ([4], [])
+
+
 def test_a_letter_can_be_told_later(world: MemoryWorld, ear: Ear) -> None:
     """Also when its upload is long forgotten."""
     ear.trouble = fails(RECEIVED, is_final=True)
@@ -253,7 +268,7 @@ def test_where_nobody_is_known_news_wait(world: MemoryWorld, ear: Ear) -> None:
 def test_an_unforeseen_error_hides_no_other_upload(
     world: MemoryWorld, ear: Ear, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged without its text; the upload is tried again when its turn's time is over."""
+    """It is logged without its text; the upload is tried again later."""
     first = world.begin(filepath="a")
     world.begin(filepath="b")
     ear.trouble = lambda event: (

@@ -188,10 +188,8 @@ class Teller:
 
     def _deliver(self, sink: Sink, event: Event, place: Place, round_: _Round) -> Place:
         """Tell; return where the receiver is after that."""
-        try:
-            sink.deliver(event)
-        except DeliveryFailed as exc:
-            return self._failed(sink, event, place, round_, exc)
+        if (error := _attempt(sink, event)) is not None:
+            return self._failed(sink, event, place, round_, error)
         round_.report.told += 1
         return Place(index=event.index)
 
@@ -233,15 +231,30 @@ class Teller:
             time=_time_of(letter),
             upload=letter.upload,
         )
-        error = "" if sink else f"{letter.sink} is not configured here"
-        try:
-            if sink is not None:
-                sink.deliver(event)
-        except DeliveryFailed as exc:
-            error = str(exc)
-        report.dead += bool(error)
-        report.told += not error
-        self._ledger.letters.settle(letter, error)
+        if sink is None:
+            error: object = f"{letter.sink} is not configured here"
+        else:
+            error = _attempt(sink, event)
+        report.dead += error is not None
+        report.told += error is None
+        self._ledger.letters.settle(letter, str(error or ""))
+
+
+def _attempt(sink: Sink, event: Event) -> DeliveryFailed | None:
+    """Tell; return what went wrong, if anything did."""
+    try:
+        sink.deliver(event)
+    except DeliveryFailed as exc:
+        return exc
+    except Exception as exc:
+        log.error(  # noqa: TRY400 - the error's own text may hold secrets
+            "A delivery failed as nobody foresaw.",
+            extra={"action": "tell", "upload_id": event.upload.upload_id, "event": event.kind},
+            exc_info=untold(exc),
+        )
+        # It counts as a try like any other, or it would be repeated without an end.
+        return DeliveryFailed(type(exc).__name__)
+    return None
 
 
 def _time_of(letter: Letter) -> datetime:
