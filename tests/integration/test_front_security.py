@@ -506,6 +506,40 @@ def test_a_hook_says_who_somebody_is(hooked: httpx.Client) -> None:
     assert statuses(hooked, url, {"X-Name": "ann"}) == [200, 204, 204]
 
 
+def test_a_hook_is_asked_before_it_is_told_that_there_is_no_upload(hooked: httpx.Client) -> None:
+    """Whoever it does not know learns nothing, not even which uploads there are."""
+    assert statuses(hooked, NOBODYS, {}) == [401, 401, 401]
+    assert statuses(hooked, NOBODYS, {"Authorization": "Basic YTpi"}) == [403, 403, 403]
+    assert statuses(hooked, NOBODYS, {"X-Name": "reader"}) == [404, 401, 401]
+    assert statuses(hooked, NOBODYS, {"X-Name": "ann"}) == [404, 404, 404]
+
+
+@pytest.mark.parametrize(("name", "status"), [("ann", 403), ("root", 410), ("bob", 403)])
+def test_a_hook_makes_nobody_an_administrator_by_the_way(
+    hooked: httpx.Client, name: str, status: int
+) -> None:
+    """Not even of their own uploads: only a principal that is one may requeue."""
+    upload_id = created(hooked, "a").headers["location"].rpartition("/")[2]
+    said = {"X-Name": name, "X-Chunkferry": "test"}
+    answer = hooked.post(f"/api/uploads/{upload_id}/requeue", headers=said)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "scraped", "told"),
+    [("", 401, 1), ("ann", 403, 1), ("root", 200, 4), ("wrong", 500, 1)],
+)
+def test_a_hook_decides_what_operators_are_told(
+    hooked: httpx.Client, name: str, scraped: int, told: int
+) -> None:
+    """Probes are answered whatever it does; its own error is not told."""
+    said = {"X-Name": name} if name else {}
+    answer = hooked.get("/metrics", headers=said)
+    assert (answer.status_code, SECRET in answer.text) == (scraped, False)
+    ready = hooked.get("/readyz", headers=said)
+    assert (ready.status_code, len(ready.json())) == (200, told)
+
+
 def test_a_hook_chooses_what_becomes_of_an_upload(hooked: httpx.Client, real_site: Site) -> None:
     """Its path and type."""
     upload_id = created(hooked, "other").headers["location"].rpartition("/")[2]
