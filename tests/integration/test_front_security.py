@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -361,6 +362,18 @@ def test_metadata_are_bounded(shared_web: httpx.Client) -> None:
     value = base64.b64encode(b"x" * 3000).decode()
     said = {**TUS, "Upload-Length": "4", "Upload-Metadata": f"key {value}"}
     assert shared_web.post("/files", headers=said).status_code == 400
+
+
+@pytest.mark.parametrize("filename", ["../../etc/passwd", "/etc/passwd", "a\r\nb: c", "film.mkv"])
+def test_no_text_of_a_client_becomes_a_path(
+    real_site: Site, web: httpx.Client, filename: str
+) -> None:
+    """Nobody can guess it, nor choose it; the same name gets another one each time."""
+    encoded = base64.b64encode(filename.encode()).decode()
+    urls = [begun(web, 4, **{"Upload-Metadata": f"filename {encoded}"}) for _ in range(2)]
+    found = [real_site.manager().get(url.rpartition("/")[2]).filepath for url in urls]
+    assert [path for path in found if not re.fullmatch(r"uploads/[0-9a-f]{32}", path)] == []
+    assert len({*found}) == 2
 
 
 def test_a_checksummed_body_is_bounded(real_site: Site, start_front: StartFront) -> None:
