@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 
@@ -432,6 +433,19 @@ def test_a_principal_has_so_many_uploads(real_site: Site, start_front: StartFron
         manager = real_site.manager()
         assert len(manager.uploads_of("ann")) == 2  # it is removed once a worker has been there
         assert len(manager.uploads_of("bob")) == 1
+
+
+def test_a_crowd_of_requests_gets_no_more_uploads(real_site: Site, start_front: StartFront) -> None:
+    """Those that come at the same moment to one process pass one after the other."""
+    env = {"CHUNKFERRY_HTTP_TOKENS": json.dumps(TOKENS), "CHUNKFERRY_HTTP_QUOTA_UPLOADS": "2"}
+    with (
+        start_front({**real_site.env, **env}).client() as web,
+        ThreadPoolExecutor(20) as crowd,
+    ):
+        said = {**TUS, "Upload-Length": "4", **by("ann")}
+        answers = list(crowd.map(lambda _: web.post("/files", headers=said), range(40)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [201] * 2 + [503] * 38
 
 
 def test_a_principal_has_so_many_bytes_waiting(
