@@ -533,6 +533,12 @@ def test_a_hook_says_who_somebody_is(hooked: httpx.Client) -> None:
     assert statuses(hooked, url, {"X-Name": "ann"}) == [200, 204, 204]
 
 
+def test_a_hook_that_fails_costs_no_upload(hooked: httpx.Client) -> None:
+    """After a 5xx to HEAD clients would begin anew; after a 423 they ask again."""
+    url = created(hooked, "a").headers["location"]
+    assert statuses(hooked, url, {"X-Name": "wrong"}) == [423, 500, 500]
+
+
 def test_a_hook_is_asked_before_it_is_told_that_there_is_no_upload(hooked: httpx.Client) -> None:
     """Whoever it does not know learns nothing, not even which uploads there are."""
     assert statuses(hooked, NOBODYS, {}) == [401, 401, 401]
