@@ -53,18 +53,22 @@ def web(request: pytest.FixtureRequest, real_site: Site, tmp_path: Path) -> Iter
             stdout=out,
             stderr=out,
         )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
 
-        def answers() -> bool:
-            assert process.poll() is None, log.read_text()
-            with suppress(httpx.TransportError):
-                return client.get("/healthz").is_success
-            return False
+            def answers() -> bool:
+                assert process.poll() is None, log.read_text()
+                with suppress(httpx.TransportError):
+                    return client.get("/healthz", timeout=5).is_success
+                return False
 
-        wait_until(answers, 60, what=server)
-        yield client
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) in {0, -signal.SIGTERM}
+            wait_until(answers, 60, what=server)
+            yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in {0, -signal.SIGTERM}, log.read_text()
+    finally:
+        process.kill()
+        process.wait(30)
 
 
 def test_an_upload_in_pieces_is_stored_and_served(
