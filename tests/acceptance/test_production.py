@@ -7,9 +7,11 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -35,40 +37,66 @@ def commands() -> dict[str, list[str]]:
     return {words[1]: words[1:] for words in map(shlex.split, lines)}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One of them, with all its processes."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        assert self.process.poll() is None
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{self.url}/healthz", timeout=5).is_success
+        return False
+
+    def ends(self) -> bool:
+        """Have it end as an orchestrator does; whether it does so in order."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30) in {0, -signal.SIGTERM}
+
+
 @pytest.fixture(params=sorted(commands()))
-def web(request: pytest.FixtureRequest, real_site: Site, tmp_path: Path) -> Iterator[httpx.Client]:
-    """A client of a server; of this machine only, and with less processes."""
-    server, *options = commands()[request.param]
+def server(request: pytest.FixtureRequest, real_site: Site, tmp_path: Path) -> Iterator[Server]:
+    """Each, for this machine only and with less processes."""
+    name, *options = commands()[request.param]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options[options.index("--host") + 1] = "127.0.0.1"
     options[options.index("--workers") + 1] = "2"
     # Without the witness, who lets nobody read.
     real_site.service(f"file://{tmp_path}/objects")
-    log = tmp_path / "web.log"
-    with log.open("wb") as out:
+    with (tmp_path / "web.log").open("wb") as out:
         process = tether.spawn(
-            [sys.executable, "-m", server, *options, "--port", str(port)],
+            [sys.executable, "-m", name, *options, "--port", str(port)],
             env={**os.environ, **real_site.env},
             stdout=out,
             stderr=out,
         )
+    found = Server(process=process, url=f"http://127.0.0.1:{port}")
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-
-            def answers() -> bool:
-                assert process.poll() is None, log.read_text()
-                with suppress(httpx.TransportError):
-                    return client.get("/healthz", timeout=5).is_success
-                return False
-
-            wait_until(answers, 60, what=server)
-            yield client
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) in {0, -signal.SIGTERM}, log.read_text()
+        wait_until(found.answers, 60, what=str(tmp_path / "web.log"))
+        yield found
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            # A session of its own: with all that it has started.
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
+
+
+@pytest.fixture
+def web(server: Server) -> Iterator[httpx.Client]:
+    """A client of a server."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+def test_it_ends_though_a_page_is_open(server: Server, web: httpx.Client) -> None:
+    """Which reads news all the time, and never ends by itself."""
+    with web.stream("GET", "/api/uploads/events") as news:
+        assert next(news.iter_lines()) == "event: uploads"
+        assert server.ends()
 
 
 def test_an_upload_in_pieces_is_stored_and_served(
