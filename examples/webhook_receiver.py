@@ -31,9 +31,11 @@ def once(event):
 
 
 class Receiver(BaseHTTPRequestHandler):
+    timeout = 30  # seconds that a sender may be silent
+
     def do_POST(self):
         size = int(self.headers.get("Content-Length", 0))
-        if size > LARGEST:
+        if not 0 <= size <= LARGEST:
             self.send_error(413)
             return
         body = self.rfile.read(size)

@@ -32,6 +32,9 @@ APPEND_BATCH: Final = 8 * parts.MIB
 #: A colon that is followed by no port, outside of an IPv6 address.
 _NO_PORT: Final = re.compile(r":(?!\d+(?:,|$))(?![^\[]*\])")
 
+#: A bearer token: what a header can say, without blanks around it.
+_TOKEN: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+
 PartSize = Annotated[int, AfterValidator(parts.check_part_size)]
 
 
@@ -319,6 +322,15 @@ class Settings(BaseSettings):
                     f"http_tokens must name principals with a token each, not {principal!r} without"
                 )
                 raise ValueError(msg)
+            if not _TOKEN.fullmatch(token.get_secret_value()):
+                # Headers have no certain way to say it: it would never be the one that comes.
+                msg = f"the token of {principal!r} in http_tokens must be printable ASCII"
+                raise ValueError(msg)
+        if len({token.get_secret_value() for token in self.http_tokens.values()}) < len(
+            self.http_tokens
+        ):
+            msg = "http_tokens must be different: a token says who sends it"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

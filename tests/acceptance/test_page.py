@@ -188,6 +188,26 @@ def test_an_upload_is_cancelled_from_the_list(console: Console, up: Up, screen: 
     wait_until(lambda: not [path for path in objects.rglob("*") if path.is_file()])
 
 
+def test_what_was_removed_elsewhere_can_be_cancelled(
+    console: Console, up: Up, screen: Screen
+) -> None:
+    """Nobody is told of a failure where there is nothing left to remove."""
+    file = console.file("film", 30 * MIB)
+    half_sent(screen, up, file)
+
+    def answer(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fulfill(status=410)
+        else:
+            route.continue_()
+
+    screen.page.route("**/files/*", answer)
+    card(screen, file.name).get_by_role("button", name="Cancel").click()
+    screen.page.get_by_role("button", name="Cancel upload").click()
+    phase(screen, file.name, "cancelled")
+    expect(screen.page.locator("#trouble")).to_be_hidden()
+
+
 def test_a_hostile_filename_is_only_text(console: Console, up: Up, screen: Screen) -> None:
     """It is shown as it is, and runs nothing."""
     name = "<img src=x onerror=alert(1)>&amp;\u202egpj.exe"

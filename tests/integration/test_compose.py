@@ -133,6 +133,13 @@ def test_what_is_published_is_for_this_host_only() -> None:
     assert ports == {"web": ["127.0.0.1:8080:8080"], "flower": ["127.0.0.1:5555:5555"]}
 
 
+def test_a_body_with_a_checksum_has_room_to_wait() -> None:
+    """What the front door takes of one fits into its /tmp."""
+    web = SERVICES["web"]
+    (size,) = re.findall(r"^/tmp:.*size=(\d+)m$", "\n".join(web["tmpfs"]), re.M)
+    assert int(web["environment"]["CHUNKFERRY_HTTP_CHECKSUM_LIMIT"]) * 2 <= int(size) * 2**20
+
+
 def test_each_secret_is_required() -> None:
     """Without any one of its secrets the file is refused, instead of starting unprotected."""
     for name in SECRETS:

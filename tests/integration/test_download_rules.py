@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -276,6 +276,32 @@ def test_a_client_that_stalls_is_given_up(signing: Site) -> None:
             lines = [f"PUT {signed.path}?{signed.query} HTTP/1.1", "Host: x", "Content-Length: 9"]
             made.sendall("\r\n".join([*lines, "", "half"]).encode())
             assert made.recv(12) == b"HTTP/1.1 503"
+    assert not store_of(signing).exists("in/box")
+
+
+def is_answered(made: socket.socket) -> bool:
+    """Whether anything came from the server, soon."""
+    try:
+        return bool(made.recv(12))
+    except TimeoutError:
+        return False
+
+
+def test_a_client_that_trickles_is_given_up(signing: Site) -> None:
+    """A byte now and then holds no thread for long."""
+    with door(signing, http_body_timeout_seconds=0.5) as web:
+        signed = urlsplit(put_url(signing, web))
+        with socket.create_connection((signed.hostname, signed.port)) as made:
+            lines = [f"PUT {signed.path}?{signed.query} HTTP/1.1", "Host: x", "Content-Length: 999"]
+            made.sendall("\r\n".join([*lines, "", ""]).encode())
+            made.settimeout(0.05)
+            sent = 0
+            # The answer is lost where the last byte meets a connection that is closed.
+            with suppress(ConnectionResetError, BrokenPipeError):
+                while sent < 900 and not is_answered(made):
+                    made.sendall(b"x")
+                    sent += 1
+            assert sent < 900
     assert not store_of(signing).exists("in/box")
 
 

@@ -6,10 +6,12 @@ import base64
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from http.client import HTTPConnection
 
@@ -363,6 +365,18 @@ def test_metadata_are_bounded(shared_web: httpx.Client) -> None:
     assert shared_web.post("/files", headers=said).status_code == 400
 
 
+@pytest.mark.parametrize("filename", ["../../etc/passwd", "/etc/passwd", "a\r\nb: c", "film.mkv"])
+def test_no_text_of_a_client_becomes_a_path(
+    real_site: Site, web: httpx.Client, filename: str
+) -> None:
+    """Nobody can guess it, nor choose it; the same name gets another one each time."""
+    encoded = base64.b64encode(filename.encode()).decode()
+    urls = [begun(web, 4, **{"Upload-Metadata": f"filename {encoded}"}) for _ in range(2)]
+    found = [real_site.manager().get(url.rpartition("/")[2]).filepath for url in urls]
+    assert [path for path in found if not re.fullmatch(r"uploads/[0-9a-f]{32}", path)] == []
+    assert len({*found}) == 2
+
+
 def test_a_checksummed_body_is_bounded(real_site: Site, start_front: StartFront) -> None:
     """It has to wait as a whole: 413 above the limit, and nothing of it is left."""
     env = {**real_site.env, "CHUNKFERRY_HTTP_CHECKSUM_LIMIT": str(MIB)}
@@ -419,6 +433,19 @@ def test_a_principal_has_so_many_uploads(real_site: Site, start_front: StartFron
         manager = real_site.manager()
         assert len(manager.uploads_of("ann")) == 2  # it is removed once a worker has been there
         assert len(manager.uploads_of("bob")) == 1
+
+
+def test_a_crowd_of_requests_gets_no_more_uploads(real_site: Site, start_front: StartFront) -> None:
+    """Those that come at the same moment to one process pass one after the other."""
+    env = {"CHUNKFERRY_HTTP_TOKENS": json.dumps(TOKENS), "CHUNKFERRY_HTTP_QUOTA_UPLOADS": "2"}
+    with (
+        start_front({**real_site.env, **env}).client() as web,
+        ThreadPoolExecutor(20) as crowd,
+    ):
+        said = {**TUS, "Upload-Length": "4", **by("ann")}
+        answers = list(crowd.map(lambda _: web.post("/files", headers=said), range(40)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [201] * 2 + [503] * 38
 
 
 def test_a_principal_has_so_many_bytes_waiting(
@@ -504,6 +531,46 @@ def test_a_hook_says_who_somebody_is(hooked: httpx.Client) -> None:
     assert statuses(hooked, url, {"X-Name": "bob"}) == [404, 404, 404]
     assert statuses(hooked, url, {"X-Name": "reader"}) == [404, 401, 401]
     assert statuses(hooked, url, {"X-Name": "ann"}) == [200, 204, 204]
+
+
+def test_a_hook_that_fails_costs_no_upload(hooked: httpx.Client) -> None:
+    """After a 5xx to HEAD clients would begin anew; after a 423 they ask again."""
+    url = created(hooked, "a").headers["location"]
+    assert statuses(hooked, url, {"X-Name": "wrong"}) == [423, 500, 500]
+
+
+def test_a_hook_is_asked_before_it_is_told_that_there_is_no_upload(hooked: httpx.Client) -> None:
+    """Whoever it does not know learns nothing, not even which uploads there are."""
+    assert statuses(hooked, NOBODYS, {}) == [401, 401, 401]
+    assert statuses(hooked, NOBODYS, {"Authorization": "Basic YTpi"}) == [403, 403, 403]
+    assert statuses(hooked, NOBODYS, {"X-Name": "reader"}) == [404, 401, 401]
+    assert statuses(hooked, NOBODYS, {"X-Name": "ann"}) == [404, 404, 404]
+
+
+@pytest.mark.parametrize(("name", "status"), [("ann", 403), ("root", 410), ("bob", 403)])
+def test_a_hook_makes_nobody_an_administrator_by_the_way(
+    hooked: httpx.Client, name: str, status: int
+) -> None:
+    """Not even of their own uploads: only a principal that is one may requeue."""
+    upload_id = created(hooked, "a").headers["location"].rpartition("/")[2]
+    said = {"X-Name": name, "X-Chunkferry": "test"}
+    answer = hooked.post(f"/api/uploads/{upload_id}/requeue", headers=said)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "scraped", "told"),
+    [("", 401, 1), ("ann", 403, 1), ("root", 200, 4), ("wrong", 500, 1)],
+)
+def test_a_hook_decides_what_operators_are_told(
+    hooked: httpx.Client, name: str, scraped: int, told: int
+) -> None:
+    """Probes are answered whatever it does; its own error is not told."""
+    said = {"X-Name": name} if name else {}
+    answer = hooked.get("/metrics", headers=said)
+    assert (answer.status_code, SECRET in answer.text) == (scraped, False)
+    ready = hooked.get("/readyz", headers=said)
+    assert (ready.status_code, len(ready.json())) == (200, told)
 
 
 def test_a_hook_chooses_what_becomes_of_an_upload(hooked: httpx.Client, real_site: Site) -> None:

@@ -60,6 +60,18 @@ def test_an_upload_goes_through(
     assert real_site.stored(real_site.manager().get(upload_id).filepath) == CONTENT
 
 
+@pytest.mark.parametrize("proxy", ["nginx", "caddy"])
+def test_without_a_replica_no_upload_is_begun_anew(proxy: str, tmp_path: Path) -> None:
+    """After a 5xx to HEAD tus-js-client would; after these answers it asks again."""
+    with (
+        reverse_proxies.running(proxy, ["http://127.0.0.1:1"], tmp_path) as url,
+        httpx.Client(base_url=url, timeout=60) as web,
+    ):
+        assert web.head("/files/1-0", headers=BYTES).status_code == httpx.codes.LOCKED
+        answer = sent(web, "/files/1-0", 0, b"abc")
+        assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+
+
 def test_the_location_is_what_the_client_sees(proxied: Proxied) -> None:
     """Host and port of the proxy, not of a replica."""
     assert begun(proxied.web, 1).startswith(f"{proxied.url}/files/")

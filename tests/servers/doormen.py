@@ -14,12 +14,14 @@ SECRET = "".join(["sword", "fish"])
 
 
 def by_name(request: Request, action: Action, upload: ChunkUpload | None) -> Principal | None:
-    """Whoever says a name is that person; "reader" may only read."""
+    """Whoever says a name is that person; "reader" may only read, "root" may do all."""
     del upload
     name = request.headers.get("x-name", "")
+    if name == "wrong":
+        raise RuntimeError(SECRET)
     if name == "reader" and action is not Action.READ:
         return None
-    return Principal(name=name) if name else None
+    return Principal(name=name, is_admin=name == "root") if name else None
 
 
 async def by_name_later(

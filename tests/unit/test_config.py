@@ -38,6 +38,20 @@ def test_a_token_is_not_empty(tokens: dict[str, str]) -> None:
         config.load(http_tokens=tokens)
 
 
+@pytest.mark.parametrize("token", ["sécret", "se\ncret", " secret", "secret\n", "\U0001f511cret"])
+def test_a_token_can_be_sent(token: str) -> None:
+    """A header has no certain way to say another; the error does not quote it."""
+    with pytest.raises(ConfigError, match="http_tokens") as caught:
+        config.load(http_tokens={"ann": token})
+    assert "cret" not in str(caught.value)
+
+
+def test_a_token_is_of_one_principal() -> None:
+    """Else it would depend on their order whose uploads it opens."""
+    with pytest.raises(ConfigError, match="http_tokens must be different"):
+        config.load(http_tokens={"ann": "same", "bob": "same"})
+
+
 @pytest.mark.parametrize("text", ["90", "90.0", "PT90S", "PT1M30S"])
 def test_a_span_is_seconds_or_iso_8601(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """As it suits."""

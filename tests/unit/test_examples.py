@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import cast
+from urllib.parse import urlsplit
 
 import pytest
 from tests import storing
@@ -134,6 +136,15 @@ def told_by(secret: str, url: str) -> Webhook:
     return Webhook(
         url, load(webhook_urls=[url], webhook_secrets=[secret], webhook_allow_private=True)
     )
+
+
+@pytest.mark.parametrize("size", [-1, 64 * 1024 + 1])
+def test_a_receiver_reads_no_more_than_an_event(webhook_url: str, size: int) -> None:
+    """Nor does it wait for a sender to end who says that there is less than nothing."""
+    place = urlsplit(webhook_url)
+    with socket.create_connection((place.hostname, place.port), timeout=20) as sender:
+        sender.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+        assert sender.recv(12) == b"HTTP/1.0 413"
 
 
 def test_a_receiver_does_its_work_once(webhook_url: str, capfd: pytest.CaptureFixture[str]) -> None:

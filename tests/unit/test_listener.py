@@ -13,6 +13,9 @@ from chunkferry.errors import ConfigError
 from chunkferry_worker.cli import listener
 from chunkferry_worker.cli.listener import Address
 
+#: Where others could get in: each, all of them, and what may mean them.
+OPEN = ["0.0.0.0", "192.0.2.1", "example.org", "", "0", "*", "::", "::ffff:0.0.0.0", "2001:db8::1"]  # noqa: S104 - refused
+
 
 @pytest.fixture
 def settings() -> Settings:
@@ -35,7 +38,9 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]) ->
     assert Address().convert(text, None, None) == address
 
 
-@pytest.mark.parametrize("text", ["", "8080", "localhost", "localhost:", "a:b", "a:65536", "a:-1"])
+@pytest.mark.parametrize(
+    "text", ["", "8080", "localhost", "localhost:", "a:b", "a:65536", "a:-1", "a:²", "unix:/tmp/x"]
+)
 def test_anything_else_is_refused(text: str) -> None:
     """With what was expected."""
     with pytest.raises(click.BadParameter, match=r"no address such as 127\.0\.0\.1:8080"):
@@ -49,7 +54,7 @@ def test_loopback_needs_no_auth(settings: Settings, host: str) -> None:
         assert listening.getsockname()[1] > 0
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", ""])  # noqa: S104 - refused
+@pytest.mark.parametrize("host", OPEN)
 def test_others_are_not_let_in_without_auth(settings: Settings, host: str) -> None:
     """They could send, read and remove uploads."""
     with pytest.raises(ConfigError, match="CHUNKFERRY_HTTP_TOKENS"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from chunkferry.errors import ChunkferryError, InvalidArgument
 from chunkferry.state import State
-from chunkferry.tus.answers import problem
+from chunkferry.tus.answers import Endpoint, answered
 from chunkferry.tus.door import Door
 from chunkferry.tus.events import Reading, Seats
 from chunkferry.tus.hooks import Action, Principal
@@ -40,7 +40,6 @@ _LIFE: Final = 900.0
 _HEADER: Final = "x-chunkferry"
 
 Row = dict[str, Any]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(door: Door) -> list[Route]:
@@ -53,7 +52,7 @@ def routes(door: Door) -> list[Route]:
     ]
 
     def route(path: str, endpoint: Endpoint, method: str) -> Route:
-        return Route(path, _answered(endpoint), methods=[method], middleware=passed)
+        return Route(path, answered(endpoint), methods=[method], middleware=passed)
 
     return [
         route("/api/uploads", admin.uploads, "GET"),
@@ -61,18 +60,6 @@ def routes(door: Door) -> list[Route]:
         route("/api/uploads/{upload_id}/cancel", admin.cancel, "POST"),
         route("/api/uploads/{upload_id}/requeue", admin.requeue, "POST"),
     ]
-
-
-def _answered(endpoint: Endpoint) -> Endpoint:
-    """``endpoint``, with its errors as answers."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except Exception as exc:
-            return problem(exc)
-
-    return answer
 
 
 class Admin:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from chunkferry.errors import ChunkferryError
@@ -19,6 +20,20 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a client may try again where nobody knows better.
 _AGAIN: Final = 1
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def answered(endpoint: Endpoint) -> Endpoint:
+    """``endpoint``, with its errors as answers."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Exception as exc:
+            return problem(exc)
+
+    return answer
 
 
 def problem(

@@ -201,8 +201,11 @@ def _may_pass(error: Exception) -> bool:
     tus-js-client tries again after a 423 only. After a 429 it gives up; after any 5xx it begins a
     new upload, and all that was received is lost to it.
     """
-    return isinstance(error, ChunkferryError) and (
-        error.retryable or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    # What nobody foresaw is a fault of ours, or of a hook whose database is away.
+    return (
+        not isinstance(error, ChunkferryError)
+        or error.retryable
+        or error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
     )
 
 

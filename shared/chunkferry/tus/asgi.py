@@ -16,9 +16,9 @@ from starlette.routing import BaseRoute, Mount
 
 from chunkferry import config
 from chunkferry.config import Settings
-from chunkferry.errors import ChunkferryError, ConfigError
+from chunkferry.errors import ConfigError
 from chunkferry.manager import ChunkManager
-from chunkferry.tus import admin, answers, frontpage
+from chunkferry.tus import admin, frontpage
 from chunkferry.tus.app import TusApp, middleware, mounted, without_redirects
 from chunkferry.tus.door import Door
 from chunkferry.tus.health import Health
@@ -62,7 +62,6 @@ def site(settings: Settings | None = None, hooks: Hooks | None = None) -> Starle
         ],
         # Also of the page, the list and what operators ask.
         middleware=[Middleware(Hosts, settings.http_hosts)],
-        exception_handlers={ChunkferryError: lambda _, error: answers.problem(error)},
     )
     # For servers, who set its ``is_leaving``.
     app.state.door = uploads.door

@@ -59,9 +59,14 @@ class Bearer:
         ]
         if not found:
             raise NotPermitted(has_credentials=False)
-        if action is Action.ADMINISTER and not found[0].is_admin:
-            raise NotPermitted(has_credentials=True)
-        return found[0]
+        return permitted(found[0], action)
+
+
+def permitted(principal: Principal, action: Action) -> Principal:
+    """``principal`` itself; raises ``NotPermitted`` if only administrators may do ``action``."""
+    if action is Action.ADMINISTER and not principal.is_admin:
+        raise NotPermitted(has_credentials=True)
+    return principal
 
 
 def _digest(token: str) -> bytes:

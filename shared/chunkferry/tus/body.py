@@ -22,7 +22,7 @@ _LINGER: Final = 0.2
 #: Bytes read ahead. With those being handed over, this much twice is a request's memory.
 AHEAD: Final = 4 << 20
 #: Fewer bytes within the patience are as bad as none.
-_TRICKLE: Final = 1024
+TRICKLE: Final = 1024
 
 
 class Disconnected(ChunkferryError):
@@ -43,7 +43,7 @@ class SlowBody(ChunkferryError):
     retryable = True
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"expected {_TRICKLE} bytes of the body or its end within {seconds:g} s")
+        super().__init__(f"expected {TRICKLE} bytes of the body or its end within {seconds:g} s")
         #: The rest of the body is not waited for either (tus, section PATCH).
         self.headers = {"Connection": "close"}
 
@@ -136,7 +136,7 @@ class Body:
         while more:
             piece, more = await self._next(deadline)
             since += len(piece)
-            if since >= _TRICKLE:
+            if since >= TRICKLE:
                 since, deadline = 0, time.monotonic() + self._patience
             self._total += len(piece)
             if self._most is not None and self._total > self._most:

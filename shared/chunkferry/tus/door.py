@@ -19,7 +19,7 @@ from chunkferry.errors import ChunkferryError, UploadNotFound
 from chunkferry.manager import ChunkManager
 from chunkferry.storage import Stores
 from chunkferry.tus.answers import bare
-from chunkferry.tus.auth import Bearer, NotPermitted
+from chunkferry.tus.auth import Bearer, NotPermitted, permitted
 from chunkferry.tus.hooks import Action, Creation, HookFailed, Hooks, Principal
 from chunkferry.upload import ChunkUpload
 
@@ -99,7 +99,7 @@ class Door:
         )
         if principal is None:
             raise NotPermitted(has_credentials="authorization" in request.headers)
-        return principal
+        return permitted(principal, action)
 
     async def on_create(self, request: Request, creation: Creation) -> Creation:
         """What the application makes of a new upload; raises ``Refused``."""
@@ -120,7 +120,12 @@ class Door:
             principal = self._bearer.principal(request, action)
             upload = await self.call(self.manager.get, upload_id)
         else:
-            upload = await self.call(self.manager.get, upload_id)
+            try:
+                upload = await self.call(self.manager.get, upload_id)
+            except UploadNotFound:
+                # The same as above, for whoever the hook does not know.
+                await self.admit(request, action)
+                raise
             principal = await self.admit(request, action, upload)
         if not principal.owns(upload.notes.get("principal", "")):
             raise UploadNotFound(upload_id)

@@ -17,9 +17,9 @@ from starlette.routing import Route
 
 from chunkferry import readiness
 from chunkferry.backlog import Backlog
-from chunkferry.errors import ChunkferryError, MissingExtra
+from chunkferry.errors import MissingExtra
 from chunkferry.readiness import Readiness
-from chunkferry.tus.auth import NotPermitted
+from chunkferry.tus.answers import answered
 from chunkferry.tus.door import Door
 from chunkferry.tus.hooks import Action
 
@@ -50,7 +50,7 @@ class Health:
         return [
             Route("/healthz", self.healthz),
             Route("/readyz", self.readyz),
-            Route("/metrics", self.metrics),
+            Route("/metrics", answered(self.metrics)),
         ]
 
     async def healthz(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint's signature
@@ -79,9 +79,7 @@ class Health:
             NotPermitted: not for whoever sends this.
         """
         if not self._door.settings.http_metrics_open:
-            principal = await self._door.admit(request, Action.ADMINISTER)
-            if not principal.is_admin:
-                raise NotPermitted(has_credentials=True)
+            await self._door.admit(request, Action.ADMINISTER)
         try:
             from chunkferry.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415 - an extra
         except MissingExtra as exc:
@@ -99,9 +97,10 @@ class Health:
 
     async def _is_admin(self, request: Request) -> bool:
         try:
-            return (await self._door.admit(request, Action.ADMINISTER)).is_admin
-        except ChunkferryError:
+            await self._door.admit(request, Action.ADMINISTER)
+        except Exception:  # of a hook: whether all is ready does not hang on it
             return False
+        return True
 
     @cached_property
     def _registry(self) -> CollectorRegistry:

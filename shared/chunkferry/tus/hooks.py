@@ -90,7 +90,8 @@ class HookFailed(ChunkferryError):
 
 
 #: Says who sends a request, or None for nobody who may do this: 401 without, 403 with
-#: credentials. The upload is None where the action is not about one.
+#: credentials. The upload is None where the action is not about one, or there is none. Only
+#: administrators may ``ADMINISTER``, whatever the hook says.
 Authorize = Callable[
     [Request, Action, ChunkUpload | None], "Principal | Awaitable[Principal | None] | None"
 ]

@@ -1,13 +1,17 @@
 """``Quotas``: how much of a shared server one principal may take up. Off unless it is set.
 
-Protective, not exact: what is known of a principal may be half a second old, and each process
-looks for itself. Knows no header.
+Protective, not exact: what is known of a principal's bytes may be half a second old, and each
+process looks for itself. Knows no header.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
+from weakref import WeakValueDictionary
 
 from chunkferry.errors import Backpressure, ChunkferryError
 from chunkferry.tus.door import Door
@@ -45,6 +49,17 @@ class Quotas:
         self._bytes = door.settings.http_quota_bytes
         #: Principal -> (until when it is fresh, bytes that wait).
         self._waiting: dict[str, tuple[float, int]] = {}
+        #: Principal -> whose turn it is to begin an upload, as long as anybody waits for that.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, principal: Principal) -> AsyncIterator[None]:
+        """Alone in this process to begin an upload of ``principal``: a crowd would pass as one."""
+        if not self._uploads:
+            yield
+            return
+        async with self._turns.setdefault(principal.name, asyncio.Lock()):
+            yield
 
     async def require_another(self, principal: Principal) -> None:
         """Raise ``OverQuota`` unless ``principal`` may begin one more upload."""

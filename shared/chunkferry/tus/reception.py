@@ -116,13 +116,14 @@ class Reception:
             Backpressure: as many are open as may be in all.
             ChunkferryError: as ``begin``.
         """
-        await self._quotas.require_another(principal)
-        try:
-            upload = await self._door.persist(begin)
-        except TooManyUploads as exc:
-            # Its 429 would end the upload: common clients try again after a 503 only.
-            raise Backpressure(0, _AGAIN, "as many uploads are open as may be") from exc
-        await self._quotas.note(principal, upload)
+        async with self._quotas.turn(principal):
+            await self._quotas.require_another(principal)
+            try:
+                upload = await self._door.persist(begin)
+            except TooManyUploads as exc:
+                # Its 429 would end the upload: common clients try again after a 503 only.
+                raise Backpressure(0, _AGAIN, "as many uploads are open as may be") from exc
+            await self._quotas.note(principal, upload)
         return upload
 
     async def planned(self, request: Request, order: Order, filepath: str) -> Creation:

@@ -6,6 +6,7 @@ serve their own. The signature is all the permission there is: no token, no uplo
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import BinaryIO, Final, cast
 from urllib.parse import quote
@@ -19,7 +20,7 @@ from chunkferry.errors import ChunkferryError, UrlRefused
 from chunkferry.storage.local import SignedRequest, SigningLocalStore
 from chunkferry.tus import conditions, presentation, serving
 from chunkferry.tus.answers import problem
-from chunkferry.tus.body import Disconnected, SlowBody, TooLarge
+from chunkferry.tus.body import TRICKLE, Disconnected, SlowBody, TooLarge
 from chunkferry.tus.door import Door
 from chunkferry.tus.protocol import WrongMediaType
 from chunkferry.tus.sending import ObjectGone
@@ -140,6 +141,9 @@ class _Body:
         self._chunks = request.stream()
         self._limit = limit
         self._patience = patience
+        #: How long the client may still be waited for, until it has sent ``TRICKLE`` bytes more.
+        self._left = patience
+        self._since = 0
         self._count = 0
         self._rest = b""
 
@@ -148,7 +152,7 @@ class _Body:
 
         Raises:
             TooLarge: there are more than may be.
-            Disconnected, SlowBody: the client is gone, or sends nothing.
+            Disconnected, SlowBody: the client is gone, or sends next to nothing.
         """
         if not self._rest:
             self._rest = from_thread.run(self._arrived)
@@ -160,16 +164,24 @@ class _Body:
         return taken
 
     async def _arrived(self) -> bytes:
+        began = time.monotonic()
         try:
-            with fail_after(self._patience):
+            with fail_after(self._left):
                 async for chunk in self._chunks:
                     if chunk:
+                        self._spend(time.monotonic() - began, len(chunk))
                         return chunk
         except ClientDisconnect as exc:
             raise Disconnected("the client went away before its body ended") from exc
         except TimeoutError as exc:
             raise SlowBody(self._patience) from exc
         return b""
+
+    def _spend(self, seconds: float, size: int) -> None:
+        self._left -= seconds
+        self._since += size
+        if self._since >= TRICKLE:
+            self._since, self._left = 0, self._patience
 
 
 def _target(request: Request) -> str:

@@ -5,17 +5,32 @@ Nothing of them is visible before it does; nothing of them is left if it does no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, Protocol
 
 from chunkferry import checksums
+from chunkferry.errors import ChunkferryError
 from chunkferry.tus.body import AHEAD, TooLarge
 
 #: Bytes that wait in memory; more go to a temporary file.
 _IN_MEMORY: Final = 2 * AHEAD
+
+
+class StagingFailed(ChunkferryError):
+    """There is no room on this machine for a body that has to wait as a whole."""
+
+    code = "staging_failed"
+    http_status = 503
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no room now for a body with a checksum, which has to wait until it holds: "
+            "try again later, or with less at a time"
+        )
 
 
 class Call(Protocol):
@@ -50,27 +65,49 @@ async def staged(
     Raises:
         ChecksumMismatch: one does not.
         TooLarge: more than ``limit`` bytes.
+        StagingFailed: the disk is full.
     """
     hashers = {name: checksums.hasher(name) for name in expected.algorithms}
     size = 0
-    with SpooledTemporaryFile(max_size=_IN_MEMORY) as waiting:
+    with _temporary() as waiting:
 
         def keep(lump: bytes) -> None:
             for hasher in hashers.values():
                 hasher.update(lump)
-            waiting.write(lump)
+            with _room():
+                waiting.write(lump)
 
         async for lump in lumps:
             size += len(lump)
             if size > limit:
                 raise TooLarge("a body with a checksum", limit)
             await call(keep, lump)
+        with _room():
+            waiting.seek(0)  # writes what is left in its buffer
         for algorithm, digest in expected.digests():
             checksums.require_same(algorithm, digest, hashers[algorithm].hexdigest())
 
         async def again() -> AsyncIterator[bytes]:
-            waiting.seek(0)
             while lump := await call(waiting.read, AHEAD):
                 yield lump
 
         yield again()
+
+
+@contextmanager
+def _temporary() -> Iterator[SpooledTemporaryFile[bytes]]:
+    waiting = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closing may fail, too
+    try:
+        yield waiting
+    finally:
+        # It may try once more to write what found no room.
+        with suppress(OSError):
+            waiting.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StagingFailed from exc

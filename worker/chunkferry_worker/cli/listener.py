@@ -38,7 +38,9 @@ class Address(click.ParamType[tuple[str, int]]):
         if isinstance(value, tuple):
             return value
         host, separator, port = str(value).rpartition(":")
-        if not separator or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - 16 bits
+        # Other scripts have digits that are no number.
+        is_number = port.isascii() and port.isdigit()
+        if not separator or not is_number or int(port) > 65535:  # noqa: PLR2004 - 16 bits
             self.fail(f"{value!r} is no address such as {DEFAULT}", param, ctx)
         return host.strip("[]") or _HOST, int(port)
 

@@ -91,7 +91,7 @@ export class Transfer {
       await tus.Upload.terminate(url, { ...this.options(), retryDelays: [0, 1000, 3000] });
     } catch (error) {
       // What is not there is removed.
-      if (statusOf(error) !== 404) throw error;
+      if (![404, 410].includes(statusOf(error))) throw error;
     }
   }
 
