@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,17 +78,31 @@ def publishing(broker_url: str) -> dict[str, Any]:
     return {**_PUBLISHING, **told, **urls, "broker_transport_options": options}
 
 
+#: Celery puts another module into its own place while it is imported: of two threads that come at
+#: once, the second would find half of it. No fork may leave this held.
+_importing: Final = threading.RLock()
+if sys.platform != "win32":
+    os.register_at_fork(
+        before=_importing.acquire,
+        after_in_parent=_importing.release,
+        after_in_child=_importing.release,
+    )
+
+
 def require_celery() -> None:
     """Raise ``MissingExtra`` if wake-ups cannot be sent from here."""
-    if importlib.util.find_spec("celery") is None:
+    with _importing:
+        is_there = importlib.util.find_spec("celery") is not None
+    if not is_there:
         raise MissingExtra("sending wake-ups", "worker")
 
 
 def producer_app(broker_url: str) -> Celery:
     """A Celery application that only publishes; raises as ``require_celery``."""
     require_celery()
-    from celery import Celery  # noqa: PLC0415 - producers may do without Celery
-    from kombu import Queue  # noqa: PLC0415
+    with _importing:
+        from celery import Celery  # noqa: PLC0415 - producers may do without Celery
+        from kombu import Queue  # noqa: PLC0415
 
     app = Celery("chunkferry", set_as_current=False)
     app.conf.update(publishing(broker_url), task_queues=[Queue(DRAIN)], task_default_queue=DRAIN)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from tests.servers.redis import FreshRedis
 
@@ -19,6 +22,39 @@ def test_a_broker_meant_for_another_application_is_left_alone(
     server = fresh_redis()
     ProducerWaker(server.url).wake("0-" + "0" * 32)
     assert server.client().llen(DRAIN) == 1
+
+
+#: A fresh process whose threads all want to send at once.
+CROWD = """
+import sys, threading
+from chunkferry import wakeup
+
+def make():
+    barrier.wait()
+    try:
+        wakeup.producer_app("memory://")
+    except Exception as exc:
+        errors.append(repr(exc))
+
+sys.setswitchinterval(1e-6)
+barrier, errors = threading.Barrier(8), []
+threads = [threading.Thread(target=make) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(str(errors) if errors else 0)
+"""
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_crowd_may_send_first(attempt: int) -> None:
+    """Celery's own import bears no second thread: of five such crowds four met half a module."""
+    del attempt
+    done = subprocess.run(
+        [sys.executable, "-c", CROWD], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_broker_that_is_down_is_asked_only_once(caplog: pytest.LogCaptureFixture) -> None:
