@@ -149,6 +149,21 @@ def test_the_last_byte_may_be_sent_again(
         assert is_complete(real_site, url)
 
 
+@pytest.mark.parametrize(
+    ("length", "checksum", "status"),
+    [("4", "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA=", 460), ("3", "", 413), ("4", "md4 AA==", 400)],
+)
+def test_refused_first_bytes_leave_no_upload(
+    real_site: Site, web: httpx.Client, length: str, checksum: str, status: int
+) -> None:
+    """Its client knows no URL to go on at, or to remove it by; it would count as open."""
+    headers = {**BYTES, "Upload-Length": length}
+    if checksum:
+        headers["Upload-Checksum"] = checksum
+    assert web.post("/files", headers=headers, content=b"data").status_code == status
+    assert all(upload.is_removed for upload in real_site.manager().list_uploads())
+
+
 def test_a_length_may_come_last_of_all(
     real_site: Site, start_front: StartFront, start_worker: StartWorker
 ) -> None:

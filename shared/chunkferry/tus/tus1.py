@@ -6,6 +6,7 @@ The rules are those of ``protocol``, the work is that of ``Reception``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 
 from starlette.datastructures import Headers
@@ -16,6 +17,7 @@ from chunkferry.checksums import ALGORITHMS
 from chunkferry.errors import ChunkferryError
 from chunkferry.tus import headers, place, protocol
 from chunkferry.tus.answers import problem
+from chunkferry.tus.body import Disconnected
 from chunkferry.tus.concatenation import NOTE, Concatenation
 from chunkferry.tus.door import Door
 from chunkferry.tus.headers import BadHeader, Checksum
@@ -88,12 +90,22 @@ class Tus1:
         The upload exists: whatever goes wrong, its client is told where it is, and goes on there.
         """
         try:
-            return await self._told(upload, await self._take(request, upload, 0, wanted))
+            return await self._told(upload, await self._take_or_drop(request, upload, wanted))
         except ChunkferryError as exc:
             if not exc.retryable:
                 raise
             upload = await self._door.call(self._door.manager.get, upload.upload_id)
             return _standing(upload, self._reception.offset(upload))
+
+    async def _take_or_drop(self, request: Request, upload: ChunkUpload, wanted: Wanted) -> int:
+        """Take the first bytes in; what is refused leaves no upload that nobody was told of."""
+        try:
+            return await self._take(request, upload, 0, wanted)
+        except ChunkferryError as exc:
+            if not exc.retryable and not isinstance(exc, Disconnected):
+                with suppress(ChunkferryError):
+                    await self._door.call(self._door.manager.cancel, upload.upload_id)
+            raise
 
     async def append(self, request: Request) -> Response:
         """PATCH: take bytes in (204)."""
