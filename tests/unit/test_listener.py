@@ -68,6 +68,14 @@ def test_with_tokens_anybody_may_come(settings: Settings) -> None:
         assert listener.url(listening) == f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
+@pytest.mark.parametrize("host", [".", "a..b", "x" * 64])
+def test_what_is_no_name_is_told(settings: Settings, host: str) -> None:
+    """The resolver does not even take it."""
+    guarded = settings.changed(http_tokens={"ann": "a token"})
+    with pytest.raises(ConfigError, match="is no name"):
+        listener.listen(guarded, (host, 0))
+
+
 def test_a_taken_address_is_told(settings: Settings) -> None:
     """Whoever names it wants that one."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -61,6 +61,8 @@ def listen(settings: Settings, address: tuple[str, int] | None) -> socket.socket
         if address is None and exc.errno == errno.EADDRINUSE:
             return _bound(host, 0)
         raise ConfigError(f"cannot listen at {host}:{port}: {exc.strerror or exc}") from exc
+    except UnicodeError as exc:
+        raise ConfigError(f"cannot listen at {host}:{port}: {host!r} is no name") from exc
 
 
 def guarded(settings: Settings, listening: socket.socket) -> Settings:
