@@ -1,6 +1,6 @@
 """tus 1.0.0, expiration and termination: a test for each sentence about servers.
 
-``docs/tus-spec.md`` is made of these docstrings.
+``docs/tus.md`` is made of these docstrings.
 """
 
 from __future__ import annotations
