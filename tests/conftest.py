@@ -1,10 +1,8 @@
 """Fixtures of the whole test suite."""
 
 import signal
-import threading
 
-import pytest
-from hypothesis import is_hypothesis_test, settings
+from hypothesis import settings
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("chunkferry", deadline=None)
@@ -39,15 +37,3 @@ pytest_plugins = [
     "tests.clients.tusjs",
     "tests.clients.tuspy",
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_chance(request: pytest.FixtureRequest) -> None:
-    """Hypothesis takes randomness of any thread for its own: those of tests before end first.
-
-    They try for some seconds to tell their counts to a Redis that is gone, with random pauses.
-    """
-    if is_hypothesis_test(request.function):
-        for thread in threading.enumerate():
-            if thread.name == "chunkferry-tally":
-                thread.join()
